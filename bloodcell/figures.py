@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CLASS_COLOURS', 'SHOWN', 'use_theme', 'colour', 'shown', 'save_figure', 'image_grid', 'class_balance', 'image_sizes',
-           'learning_curves', 'confusion_matrix', 'compare_models', 'class_scores']
+           'learning_curves', 'compare_curves', 'confusion_matrix', 'compare_models', 'class_scores']
 
 # %% ../nbs/41_figures.ipynb #cell3
 from collections.abc import Sequence
@@ -116,7 +116,18 @@ def learning_curves(history: pd.DataFrame, title: str) -> plt.Figure:
     figure.suptitle(title, fontsize=10, x=0.02, ha="left")
     return figure
 
-# %% ../nbs/41_figures.ipynb #cell17
+# %% ../nbs/41_figures.ipynb #cell15
+def compare_curves(histories: dict[str, pd.DataFrame], title: str) -> plt.Figure:
+    "Validation accuracy of each model over its training; the axis is the share of its epochs, since their numbers differ."
+    figure, axis = plt.subplots(figsize=(7, 3.2))
+    for (model, history), shade in zip(histories.items(), sns.color_palette("colorblind") * 4, strict=False):
+        axis.plot(history["epoch"] / history["epoch"].max(), history["val_accuracy"], color=shade,
+                  label=f"{model} ({history['epoch'].max()} epochs)", marker="." if len(history) < 40 else None)
+    axis.set(xlabel="share of the epochs", ylabel="validation accuracy", title=title)
+    axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+# %% ../nbs/41_figures.ipynb #cell19
 def confusion_matrix(counts: pd.DataFrame, title: str) -> plt.Figure:
     "Counts of `bloodcell.metrics.confusion`, coloured by their share of the true class."
     share = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)

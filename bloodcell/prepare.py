@@ -49,11 +49,11 @@ def thin(
     "At most about `images` rows, the same number of each class in each part."
     if not images or images >= len(manifest):
         return manifest
-    cells = [rows for _, rows in manifest.groupby(["label", "part"])]
-    each = max(images // len(cells), 10)
-    rng = rng_for(seed, "thin")
-    kept = [rng.permutation(rows.index)[:each] for rows in cells]
-    return manifest.loc[np.sort(np.concatenate(kept))].reset_index(drop=True)
+    each = max(images // manifest.groupby(["label", "part"]).ngroups, 10)
+    shuffled = manifest.loc[rng_for(seed, "thin").permutation(manifest.index)]
+    turn = shuffled.groupby(["label", "part", "group"]).cumcount()  # first one image of every group, then a second ...
+    kept = shuffled.assign(turn=turn).sort_values("turn", kind="stable").groupby(["label", "part"]).head(each)
+    return manifest.loc[sorted(kept.index)].reset_index(drop=True)
 
 # %% ../nbs/15_prepare.ipynb #cell11
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def prepare(
 ) -> Prepared:
     "Find, draw if need be, list, check and split the run's data set. Raises `BloodcellError` for what a person can mend."
     if run.data == "synthetic":
-        synthetic.make(cache_root() / "synthetic")
+        synthetic.make(cache_root() / catalog.SYNTHETIC)
     entry, root = catalog.find(run.data)
     usable, aside = quality.set_aside(read_manifest(entry, root))
     usable = thin(usable, run.profile.images, run.seed)

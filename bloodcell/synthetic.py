@@ -44,7 +44,7 @@ def draw_slide(
     warm = rng.random() < 0.75
     background = np.array([252, 228, 203] if warm else [222, 217, 226]) + rng.normal(0, 4, 3)
     red_cell = np.array([184, 150, 150] if rng.random() < 0.75 else [206, 158, 144]) + rng.normal(0, 5, 3)
-    return Slide(background, red_cell, tint=rng.normal(0, 9, 3), pallor=rng.uniform(0.3, 1.0),
+    return Slide(background, red_cell, tint=rng.normal(0, 7, 3), pallor=rng.uniform(0.3, 1.0),
                  crowding=int(rng.integers(9, 26)), light=rng.normal(0, 0.035, 2), blur=rng.uniform(0.3, 1.1))
 
 # %% ../nbs/11_synthetic.ipynb #cell9
@@ -193,12 +193,12 @@ KINDS = (
          (52, 24, 92), 0.50, 1.25, over_nucleus=True, wobble=0.04),
     Kind("eosinophil", "EO", 0.175, (222, 170, 170), two_lobes, 0.150, (88, 58, 140), 0.1, 0.10,
          (206, 112, 104), 0.60, 1.2, wobble=0.06),
-    Kind("erythroblast", "ERB", 0.130, (152, 140, 176), round_nucleus, 0.080, (58, 30, 92), 0.3, 0.16, wobble=0.07),
+    Kind("erythroblast", "ERB", 0.130, (166, 148, 168), round_nucleus, 0.080, (58, 30, 92), 0.3, 0.16, wobble=0.07),
     Kind("ig", "PMY", 0.205, (160, 140, 205), round_nucleus, 0.160, (112, 66, 160), 0.25, 0.07, (120, 50, 140), 0.22, 0.9),
     Kind("ig", "MY", 0.185, (188, 164, 206), round_nucleus, 0.128, (100, 58, 148), 0.45, 0.09, (140, 80, 160), 0.25, 0.8),
     Kind("ig", "MMY", 0.180, (206, 180, 204), indented, 0.132, (94, 56, 144), 0.3, 0.10, (160, 100, 165), 0.22, 0.8),
-    Kind("lymphocyte", "LY", 0.140, (150, 160, 210), round_nucleus, 0.117, (72, 42, 122), 0.15, 0.13, wobble=0.06),
-    Kind("monocyte", "MO", 0.210, (176, 168, 198), indented, 0.155, (100, 66, 146), 0.2, 0.09,
+    Kind("lymphocyte", "LY", 0.140, (146, 162, 216), round_nucleus, 0.117, (72, 42, 122), 0.15, 0.13, wobble=0.06),
+    Kind("monocyte", "MO", 0.215, (172, 170, 196), indented, 0.155, (100, 66, 146), 0.2, 0.09,
          (150, 120, 170), 0.12, 0.7, vacuoles=0.05, wobble=0.09),
     Kind("neutrophil", "BNE", 0.170, (226, 196, 206), band_nucleus, 0.150, (84, 50, 134), 0.1, 0.10, (190, 130, 170), 0.25, 0.8),
     Kind("neutrophil", "SNE", 0.170, (230, 202, 206), segmented, 0.150, (78, 46, 128), 0.1, 0.10, (190, 130, 170), 0.25, 0.8),
@@ -266,8 +266,8 @@ LAYOUT = "PBC_dataset_normal_DIB"
 
 def make(
     root: str | Path,  # the folder to write; its parents are made
-    images_per_class: int = 150,
-    slides: int = 24,
+    images_per_class: int = 240,
+    slides: int = 60,
     seed: int = 0,
     size: int = SIZE,  # width and height in pixels
 ) -> Path:
@@ -290,7 +290,8 @@ def _draw_all(folder: Path, images_per_class: int, slides: int, seed: int, size:
     tasks = [(label, number) for label in sorted({kind.label for kind in KINDS}) for number in range(images_per_class)]
     for label, number in tqdm(tasks, desc="drawing synthetic smears", leave=False):
         kinds = [kind for kind in KINDS if kind.label == label]
-        kind, slide = kinds[number % len(kinds)], number % slides
+        turn, slide = divmod(number, slides)
+        kind = kinds[(turn + slide) % len(kinds)]  # every finer kind on every slide
         image = draw_image(kind, looks[slide], rng_for(seed, "synthetic", label, number), size)
         (folder / label).mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / label / f"{kind.prefix}_{slide:02d}_{number:05d}.jpg", quality=92)

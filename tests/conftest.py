@@ -1,0 +1,35 @@
+"""What several tests need: real images where they are at hand, and the command line as a person runs it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+BLOODCELL = Path(sys.executable).parent / "bloodcell"
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def run_bloodcell(*arguments, timeout=900, **variables):
+    "The command `bloodcell` with these arguments and environment variables, run to its end."
+    return subprocess.run([str(BLOODCELL), *map(str, arguments)], capture_output=True, text=True, timeout=timeout,
+                          env=os.environ | {name: str(value) for name, value in variables.items()})
+
+
+@pytest.fixture
+def real_data():
+    "The folder of real images; the test is skipped where there is none."
+    folder = os.environ.get("BLOODCELL_DATA")
+    if not folder or not (Path(folder) / "pbc").is_dir():
+        pytest.skip("needs real images: set BLOODCELL_DATA to the folder that holds pbc/")
+    return Path(folder)
+
+
+@pytest.fixture
+def own_home(tmp_path, monkeypatch):
+    "A home of its own, so that a test's caches touch nobody else's."
+    monkeypatch.setenv("BLOODCELL_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"

@@ -1,0 +1,147 @@
+"""Files that are damaged, misnamed or malicious are set aside with a reason; none stops the study with a stack trace."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from bloodcell import images, synthetic
+from bloodcell.catalog import from_folder, scan
+from bloodcell.config import BloodcellError, open_run
+from bloodcell.prepare import prepare
+from bloodcell.quality import UnreadableImage, inspect, read_image, set_aside
+
+
+def encoded(form, mode="RGB", **options):
+    "A small cell as bytes of the given format and mode."
+    picture = Image.fromarray(synthetic.draw_image(synthetic.KINDS[0], synthetic.draw_slide(np.random.default_rng(0)),
+                                                   np.random.default_rng(0), 48))
+    buffer = io.BytesIO()
+    picture.convert(mode).save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def bomb():
+    "A PNG of a few bytes that claims 60,000 x 60,000 pixels."
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+JPEG = encoded("JPEG")
+
+
+@given(st.integers(0, len(JPEG) - 1))
+@settings(max_examples=150, deadline=None)
+def test_a_jpeg_cut_anywhere_is_read_or_refused(tmp_path_factory, length):
+    path = tmp_path_factory.mktemp("cut") / "cut.jpg"
+    path.write_bytes(JPEG[:length])
+    try:
+        image = read_image(path)
+    except UnreadableImage as error:
+        assert str(path) in str(error)
+    else:
+        assert image.shape == (48, 48, 3)
+        assert length > len(JPEG) - 4  # only the end marker may be missing
+
+
+@given(st.sampled_from(["JPEG", "PNG", "BMP", "TIFF", "GIF", "WEBP"]), st.data())
+@settings(max_examples=150, deadline=None)
+def test_flipped_bytes_are_read_or_refused(tmp_path_factory, form, data):
+    content = bytearray(encoded(form))
+    for _ in range(data.draw(st.integers(1, 20))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("flipped") / "flipped.jpg"
+    path.write_bytes(bytes(content))
+    try:
+        image = read_image(path)
+    except UnreadableImage as error:
+        assert str(path) in str(error)
+    else:
+        assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+
+
+@pytest.fixture
+def laboratory(tmp_path):
+    "A folder of two classes with 12 good images each."
+    for label in ("blast", "lymphocyte"):
+        (tmp_path / "lab" / label).mkdir(parents=True)
+        for number in range(12):
+            picture = synthetic.draw_image(synthetic.KINDS[number % 5], synthetic.draw_slide(np.random.default_rng(number)),
+                                           np.random.default_rng([number, len(label)]), 48)
+            Image.fromarray(picture).save(tmp_path / "lab" / label / f"{number}.png")
+    return tmp_path / "lab"
+
+
+READABLE = {"cmyk.jpg": encoded("JPEG", "CMYK"), "grey.jpg": encoded("JPEG", "L"), "palette.gif": encoded("GIF", "P"),
+            "alpha.png": encoded("PNG", "RGBA"), "png named.jpg": encoded("PNG"), "細胞 ö.jpg": JPEG, "l" * 240 + ".jpg": JPEG,
+            "no extension": JPEG}
+UNREADABLE = {"empty.jpg": b"", "text.jpg": b"no image", "cut.jpg": JPEG[: len(JPEG) // 2], "bomb.png": bomb(), ".DS_1.jpg": b"\0" * 90,
+              "float.tif": encoded("TIFF", "F"), "script.eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n"}
+
+
+def test_hostile_files_are_set_aside_and_the_rest_is_cached(laboratory, tmp_path):
+    for name, content in (READABLE | UNREADABLE).items():
+        (laboratory / "blast" / name).write_bytes(content)
+    (laboratory / "blast/folder.jpg").mkdir()
+    (laboratory / "blast/broken.jpg").symlink_to(laboratory / "nowhere.jpg")
+    usable, aside = set_aside(inspect(scan(from_folder(laboratory), laboratory), laboratory))
+    expected = {f"blast/{name}" for name in [*UNREADABLE, "folder.jpg", "broken.jpg"]}
+    assert set(aside["path"]) == expected
+    assert (aside["problem"] != "").all() and not aside["problem"].str.contains("Traceback|0x").any()
+    assert len(usable) == 24 + len(READABLE)
+    cache = images.build(usable, laboratory, 32, tmp_path / "cache")
+    assert cache[:].shape == (len(usable), 32, 32, 3)
+
+
+def test_a_rotation_stored_by_the_camera_is_applied(tmp_path):
+    upright = Image.fromarray(np.arange(40 * 20 * 3, dtype="uint8").reshape(40, 20, 3))
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=turned)
+    assert np.array_equal(read_image(tmp_path / "turned.png"), np.asarray(upright))
+
+
+def test_ten_thousand_files_in_one_folder(tmp_path):
+    for label in ("one", "two"):
+        (tmp_path / label).mkdir()
+    small = encoded("PNG")
+    for number in range(10_000):
+        (tmp_path / "one" / f"{number}.png").write_bytes(small)
+    (tmp_path / "two/a.png").write_bytes(small)
+    manifest = scan(from_folder(tmp_path), tmp_path)
+    assert len(manifest) == 10_001 and manifest["group"].nunique() == 1
+
+
+@pytest.mark.parametrize("damage, message", [
+    (lambda lab: [path.unlink() for path in (lab / "blast").iterdir()], "is empty"),
+    (lambda lab: [path.write_bytes(b"") for path in (lab / "blast").iterdir()], "no usable image of blast"),
+    (lambda lab: [path.unlink() for path in list((lab / "blast").iterdir())[1:]], "single group"),
+    (lambda lab: [path.rename(lab / path.name) for path in (lab / "blast").iterdir()] + [(lab / "blast").rmdir()], "1 class folder"),
+])
+def test_a_folder_that_cannot_be_studied_says_why(laboratory, own_home, damage, message):
+    damage(laboratory)
+    with pytest.raises(BloodcellError, match=message):
+        prepare(open_run(str(laboratory), "smoke", 0, str(own_home / "run")))
+
+
+def test_identical_images_of_two_labels_stay_together(laboratory, own_home):
+    for number in range(12):
+        (laboratory / f"lymphocyte/copy{number}.png").write_bytes((laboratory / f"blast/{number}.png").read_bytes())
+    split = prepare(open_run(str(laboratory), "smoke", 0, str(own_home / "run"))).images
+    sides = split.groupby("sha256")["split"].nunique()
+    assert len(split) == 36 and (sides == 1).all()
+
+
+def test_a_missing_data_root_is_named(own_home, monkeypatch):
+    monkeypatch.setenv("BLOODCELL_DATA", str(Path(own_home) / "nothing"))
+    with pytest.raises(BloodcellError, match="BLOODCELL_DATA"):
+        prepare(open_run("pbc", "smoke", 0, str(own_home / "run")))

@@ -1,0 +1,69 @@
+"""The rules of the house: chapters, exports and README fit together."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+from conftest import REPOSITORY
+
+sys.path.insert(0, str(REPOSITORY / "workflow"))
+LIBRARY = sorted((REPOSITORY / "nbs").glob("[0-9]*.ipynb"))
+STUDY = sorted((REPOSITORY / "nbs/study").glob("*.ipynb"))
+
+
+@pytest.mark.parametrize("path", STUDY, ids=lambda path: path.stem)
+def test_a_study_chapter_opens_anywhere(path):
+    notebook = nbformat.read(path, as_version=4)
+    tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    assert set(papermill.inspect_notebook(str(path))) == {"data", "profile", "seed", "out"}
+    assert f"blob/main/nbs/study/{path.name})" in notebook.cells[0].source
+    assert 'if "google.colab" in sys.modules:' in notebook.cells[2].source
+    assert not any(cell.source.startswith("#| export") for cell in notebook.cells)
+    assert path.stem in (REPOSITORY / "workflow/Snakefile").read_text()
+
+
+def test_a_lower_chapter_imports_no_higher_one():
+    numbers = {}
+    for path in LIBRARY:
+        numbers[path.stem[3:]] = int(path.stem[:2])
+    assert len(numbers) == len(LIBRARY)
+    for name, number in numbers.items():
+        source = (REPOSITORY / "bloodcell" / f"{name}.py").read_text()
+        used = set(re.findall(r"^from (?:bloodcell)?\.(\w+) import", source, re.M))
+        for line in re.findall(r"^from (?:bloodcell|\.) import (.+)$", source, re.M):
+            used |= {part.strip() for part in line.split(",")}
+        higher = {other for other in used if numbers.get(other, -1) >= number}
+        assert not higher, f"{name} imports {higher}"
+
+
+def test_the_export_is_clean(tmp_path):
+    for name in ("settings.ini", "pyproject.toml", "nbs", "bloodcell"):
+        copy = shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copy
+        copy(REPOSITORY / name, tmp_path / name)
+    (tmp_path / "README.md").write_text("")
+    subprocess.run([Path(sys.executable).parent / "nbdev_export"], cwd=tmp_path, check=True, capture_output=True)
+    for path in sorted((REPOSITORY / "bloodcell").glob("*.py")):
+        assert (tmp_path / "bloodcell" / path.name).read_text() == path.read_text(), f"{path.name} is not what its notebook exports"
+
+
+def test_the_readme_is_made_from_the_index():
+    import refresh
+
+    assert (REPOSITORY / "README.md").read_text() == refresh.readme()
+
+
+def test_stored_outputs_are_free_of_errors_and_of_one_machine():
+    size = 0
+    for path in [*LIBRARY, *STUDY]:
+        notebook = nbformat.read(path, as_version=4)
+        text = path.read_text()
+        size += len(text)
+        assert not any(output.output_type == "error" for cell in notebook.cells for output in cell.get("outputs", [])), path
+        assert str(REPOSITORY) not in text and not re.search(r"/(home|root|Users)/\w", text), path
+    assert size < 10_000_000

@@ -1,0 +1,161 @@
+"""`make bench`: ratios measured in one run, written to runs/bench/bench.csv.
+
+Real images come from BLOODCELL_DATA/pbc; without it the synthetic set is used and the table says so.
+Ratios are what to trust; images a second depend on the machine.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from bloodcell import catalog, images, prepare, synthetic
+from bloodcell.augment import augmentation
+from bloodcell.config import cache_root, home, write_table
+from bloodcell.quality import set_aside
+from bloodcell.recipes import ASGHAR_FROZEN
+from bloodcell.train import fit
+from bloodcell.transfer import NoWeights, features, frozen, head, with_head
+
+SIZE, BATCH = 128, 64
+
+
+def rate(step, n: int, seconds: float = 6.0) -> float:
+    "Items a second of `step`, which handles `n` items a call, over at least `seconds`, after one call to warm up."
+    step()
+    start, calls = time.perf_counter(), 0
+    while time.perf_counter() - start < seconds:
+        step()
+        calls += 1
+    return calls * n / (time.perf_counter() - start)
+
+
+def find_images() -> tuple[str, Path, pd.DataFrame]:
+    "What is measured on: name, root and usable images."
+    try:
+        name, (entry, root) = "pbc", catalog.find("pbc")
+    except Exception:
+        synthetic.make(cache_root() / catalog.SYNTHETIC)
+        name, (entry, root) = "synthetic", catalog.find("synthetic")
+    return name, root, set_aside(prepare.read_manifest(entry, root))[0]
+
+
+def bench_augmentation(root: Path, usable: pd.DataFrame, cache: images.ImageCache) -> dict:
+    "K's augmentation: from the cache through our layer, against ImageDataGenerator from the files."
+    from keras.src.legacy.preprocessing.image import ImageDataGenerator
+
+    layer, rng = augmentation("khalil"), np.random.default_rng(0)
+    ours = rate(lambda: np.asarray(layer(cache[np.sort(rng.choice(len(cache), BATCH, replace=False))], training=True)), BATCH)
+    generator = ImageDataGenerator(rotation_range=30, width_shift_range=0.2, height_shift_range=0.2,
+                                   horizontal_flip=True, vertical_flip=True)
+    with tempfile.TemporaryDirectory() as folder:  # links to usable files only: the generator fails on PBC's junk file
+        for path in usable["path"]:
+            link = Path(folder) / path
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(root / path)
+        flow = generator.flow_from_directory(folder, target_size=(SIZE, SIZE), batch_size=BATCH, follow_links=True)
+        theirs = rate(lambda: next(flow), BATCH)
+    return {"what": "K's augmentation at 128 px, images a second", "ours": ours, "other": theirs, "other_is": "ImageDataGenerator",
+            "ratio": ours / theirs, "goal": "at least 5", "note": ""}
+
+
+def bench_decoding(root: Path, usable: pd.DataFrame) -> dict:
+    "Filling the cache against opening and resizing with Pillow one by one."
+    some = usable.sample(min(2000, len(usable)), random_state=0)
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        images.build(some, root, SIZE, folder)
+        ours = len(some) / (time.perf_counter() - start)
+    start = time.perf_counter()
+    for path in some["path"]:
+        np.asarray(Image.open(root / path).convert("RGB").resize((SIZE, SIZE)))
+    theirs = len(some) / (time.perf_counter() - start)
+    return {"what": "decoding to 128 px, images a second", "ours": ours, "other": theirs, "other_is": "Pillow, one by one",
+            "ratio": ours / theirs, "goal": "", "note": "decoded once, not once an epoch"}
+
+
+def bench_head(usable: pd.DataFrame, cache: images.ImageCache, codes: np.ndarray) -> dict:
+    "150 epochs of head training on cached features against training through the frozen backbone."
+    try:
+        backbone, source = frozen("MobileNetV2", SIZE)
+    except NoWeights:
+        backbone, source = frozen("MobileNetV2", SIZE, weights="random")
+    train, validation = np.arange(0, len(codes), 2), np.arange(1, len(codes), 20)
+    with tempfile.TemporaryDirectory() as folder:
+        start = time.perf_counter()
+        vectors = features(backbone, cache, folder)
+        extraction = time.perf_counter() - start
+        start = time.perf_counter()
+        fit(head(1280, codes.max() + 1), ASGHAR_FROZEN, vectors, codes, train, validation, 150, 0, folder)
+        ours = time.perf_counter() - start
+    few = train[:512]  # two epochs over a part: the backbone's time grows with the number of images
+    model = with_head(backbone, head(1280, codes.max() + 1))
+    with tempfile.TemporaryDirectory() as folder:
+        fit(model, ASGHAR_FROZEN, cache, codes, few[:128], few[:128], 1, 0, folder)  # warm up
+        (Path(folder) / f"{model.name}.state.npz").unlink()
+        start = time.perf_counter()
+        fit(model, ASGHAR_FROZEN, cache, codes, few, few[:1], 2, 0, folder)
+        through = (time.perf_counter() - start) / 2 * len(train) / len(few) * 150
+    return {"what": f"150 epochs of a linear head on {len(train):,} images, seconds", "ours": ours, "other": through,
+            "other_is": "through the frozen backbone", "ratio": through / ours, "goal": "at least 100",
+            "note": f"slow side extrapolated from 2 epochs of {len(few)} images; features took {extraction:.0f} s once "
+                    f"(with them the ratio is {through / (ours + extraction):.0f}); weights: {source}"}
+
+
+def peak_memory(rows: int) -> float:
+    "Peak resident MiB, above the interpreter with its imports, of a process that fills and reads a cache of `rows` images."
+    program = """
+import resource, sys, tempfile, pathlib, numpy as np, pandas as pd
+from bloodcell import images
+root, rows = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+names = sorted(root.iterdir())
+manifest = pd.DataFrame({"path": [names[n % len(names)].name for n in range(rows)], "sha256": [str(n) for n in range(rows)]})
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with tempfile.TemporaryDirectory(dir=sys.argv[3]) as folder:
+    cache = images.build(manifest, root, 128, folder)
+    order = np.random.default_rng(0).permutation(rows)
+    for start in range(0, rows, 64):
+        cache[order[start:start + 64]]
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        pictures = Path(folder) / "pictures"
+        pictures.mkdir()
+        slide = synthetic.draw_slide(np.random.default_rng(0))
+        for number in range(40):
+            image = synthetic.draw_image(synthetic.KINDS[number % len(synthetic.KINDS)], slide, np.random.default_rng(number))
+            Image.fromarray(image).save(pictures / f"{number:02}.jpg")
+        done = subprocess.run([sys.executable, "-c", program, str(pictures), str(rows), folder], capture_output=True, text=True, check=True)
+    return float(done.stdout.split()[-1])
+
+
+def bench_memory() -> dict:
+    "Peak memory of filling and reading the cache with 1x and with 10x the images."
+    once, tenfold = peak_memory(1_500), peak_memory(15_000)
+    return {"what": "peak memory of the cache, MiB above the imports, 15,000 images", "ours": tenfold, "other": once,
+            "other_is": "1,500 images", "ratio": tenfold / once, "goal": "flat (about 1)", "note": "128 px; 737 MB and 74 MB of pixels"}
+
+
+def main() -> None:
+    name, root, usable = find_images()
+    cache = images.build(usable, root, SIZE)
+    codes = usable["label"].astype("category").cat.codes.to_numpy("int32")
+    print(f"{len(usable):,} images of {name}, {os.cpu_count()} cores, Keras on {keras.config.backend()}", flush=True)
+    rows = []
+    for bench in (bench_memory, lambda: bench_decoding(root, usable), lambda: bench_augmentation(root, usable, cache),
+                  lambda: bench_head(usable, cache, codes)):
+        rows.append(bench() | {"data": name})
+        print(f"{rows[-1]['what']}: {rows[-1]['ours']:.1f} against {rows[-1]['other']:.1f} ({rows[-1]['other_is']}), "
+              f"ratio {rows[-1]['ratio']:.1f}", flush=True)
+    print(write_table(pd.DataFrame(rows), home() / "runs/bench/bench.csv"))
+
+
+if __name__ == "__main__":
+    main()

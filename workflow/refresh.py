@@ -1,0 +1,79 @@
+"""Store the outputs of the synthetic study and of the library chapters in nbs/, and make README.md from the index.
+
+Run by `make notebooks` after `make study`. Figures are reduced to 128 colours so that the repository stays small.
+"""
+
+import base64
+import io
+import re
+from pathlib import Path
+
+import nbformat
+from nbconvert import MarkdownExporter
+from nbconvert.preprocessors import ExecutePreprocessor
+from PIL import Image
+
+from bloodcell.config import home, run_folder
+
+NBS = home() / "nbs"
+
+
+def small_png(text: str) -> str:
+    "A base64 PNG with at most 128 colours."
+    image = Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB")
+    buffer = io.BytesIO()
+    image.quantize(128).save(buffer, format="PNG", optimize=True)
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+def keep_readable(outputs: list) -> list:
+    "Without stderr (progress bars, TensorFlow's notes), figures made small, home's path left out."
+    kept = [output for output in outputs if output.get("name") != "stderr"]
+    for output in kept:
+        data = output.get("data", {})
+        if "image/png" in data:
+            data["image/png"] = small_png(data["image/png"])
+        for kind in ("text/plain", "text/html"):
+            if kind in data:
+                data[kind] = data[kind].replace(f"{home()}/", "")
+        if "text" in output:
+            output["text"] = output["text"].replace(f"{home()}/", "")
+    return kept
+
+
+def refresh_study(executed: Path) -> None:
+    "Copy the outputs of the executed chapters into their sources, cell by cell; papermill's own cell is left out."
+    for source in sorted((NBS / "study").glob("*.ipynb")):
+        notebook = nbformat.read(source, as_version=4)
+        ran = nbformat.read(executed / source.name, as_version=4)
+        cells = [cell for cell in ran.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
+        for cell, done in zip(notebook.cells, cells, strict=True):
+            assert cell.source == done.source, f"{source.name} has changed since the study ran: run it again"
+            if cell.cell_type == "code":
+                cell.outputs = keep_readable(done.outputs)
+        nbformat.write(notebook, source)
+
+
+def refresh_library() -> None:
+    "Run the library chapters and the index in place."
+    for source in sorted(NBS.glob("*.ipynb")):
+        notebook = nbformat.read(source, as_version=4)
+        ExecutePreprocessor(timeout=600, kernel_name="python3").preprocess(notebook, {"metadata": {"path": str(NBS)}})
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs = keep_readable(cell.outputs)
+        nbformat.write(notebook, source)
+
+
+def readme() -> str:
+    "README.md: the index as Markdown, its links made relative to the repository."
+    exporter = MarkdownExporter(exclude_input=True)
+    text, _ = exporter.from_filename(NBS / "index.ipynb")
+    text = re.sub(r"\]\((?!https?:|\.\./|#)([^)]+)\)", r"](nbs/\1)", text)
+    return text.replace("](../", "](").strip() + "\n"
+
+
+if __name__ == "__main__":
+    refresh_study(run_folder("synthetic", "quick", 0) / "notebooks")
+    refresh_library()
+    (home() / "README.md").write_text(readme(), encoding="utf-8")
