@@ -24,7 +24,8 @@ SHOWN = {"ig": "immature\ngranulocyte"}
 
 
 def use_theme() -> None:
-    "The look of all figures; called by every chapter of the study."
+    "The look of all figures, and tables that do not cut long texts; called by every chapter of the study."
+    pd.set_option("display.max_colwidth", None)
     sns.set_theme(context="notebook", style="whitegrid", font_scale=0.85)
     mpl.rcParams.update({"figure.dpi": 110, "savefig.dpi": 150, "figure.constrained_layout.use": True, "axes.titlesize": 10,
                          "axes.titlelocation": "left", "svg.hashsalt": "bloodcell", "svg.fonttype": "none", "axes.spines.top": False,

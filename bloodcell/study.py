@@ -130,12 +130,14 @@ def write_report(
     import nbformat
     from jinja2 import Template
     from nbconvert import HTMLExporter
+    from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
     templates = home() / "workflow"
     exporter = HTMLExporter(template_name="report", extra_template_basedirs=[str(templates)])
     parts = []
     for path in notebooks:
         notebook = nbformat.read(path, as_version=4)
+        notebook, _ = CoalesceStreamsPreprocessor().preprocess(notebook, {})
         _readable_cells(notebook)
         title = next(line[2:] for cell in notebook.cells for line in cell.source.splitlines() if line.startswith("# "))
         parts.append({"name": path.stem, "title": title, "body": exporter.from_notebook_node(notebook)[0]})

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['SAVE_EVERY', 'set_seed', 'Batches', 'State', 'save_state', 'load_state', 'seed_generators', 'Keeper',
-           'with_augmentation', 'fit', 'predict', 'predictions_table']
+           'with_augmentation', 'describe', 'fit', 'predict', 'predictions_table']
 
 # %% ../nbs/30_train.ipynb #cell3
+import hashlib
 import json
 import math
 import time
@@ -62,9 +63,10 @@ class Batches(keras.utils.PyDataset):
 # %% ../nbs/30_train.ipynb #cell9
 @dataclass
 class State:
-    "What a training needs to go on: the finished epochs' history, and the best weights so far."
+    "What a training needs to go on: the finished epochs' history, the best weights so far, and what it is about."
     history: list[dict]
     best: list[np.ndarray]
+    about: str = ""
 
     @property
     def best_loss(self) -> float:
@@ -78,19 +80,25 @@ def save_state(state: State, model: keras.Model, file: Path) -> None:
                for place, value in enumerate(model.optimizer.variables)}
     arrays |= {f"best_{place}": value for place, value in enumerate(state.best)}
     with atomic(file) as scratch:
-        np.savez(scratch, history=json.dumps(state.history), **arrays)
+        np.savez(scratch, history=json.dumps(state.history), about=state.about, **arrays)
 
 
-def load_state(model: keras.Model, file: Path) -> State:
-    "Put weights and optimiser back into a compiled `model` of the same shape. Raises `BloodcellError` for a damaged file."
+def load_state(model: keras.Model, file: Path, about: str = "") -> State:
+    """Put weights and optimiser back into a compiled `model`, if the file is there and is about the same training;
+    otherwise the state before the first epoch. Raises `BloodcellError` for a damaged file."""
+    if not file.is_file():
+        return State([], [], about)
     try:
         with np.load(file) as arrays:
+            if str(arrays["about"]) != about:
+                print(f"{file.name} is of other images, features or settings: the training starts anew")
+                return State([], [], about)
             model.set_weights([arrays[f"weight_{place}"] for place in range(len(model.weights))])
             model.optimizer.build(model.trainable_variables)
             for place, variable in enumerate(model.optimizer.variables):
                 variable.assign(arrays[f"optimizer_{place}"])
             best = [arrays[name] for name in sorted((n for n in arrays if n.startswith("best_")), key=lambda n: int(n[5:]))]
-            return State(json.loads(str(arrays["history"])), best)
+            return State(json.loads(str(arrays["history"])), best, about)
     except Exception as error:  # zipfile, NumPy, JSON and Keras each have their own kinds
         raise BloodcellError(f"{file} is damaged or belongs to another network ({error}): delete it, the training starts anew") from error
 
@@ -137,6 +145,16 @@ def with_augmentation(network: keras.Model, layer: keras.layers.Layer | None) ->
     return keras.Model(images, network(layer(images)), name=f"{network.name}_augmented")
 
 
+def describe(recipe: Recipe, source, *arrays: np.ndarray) -> str:
+    "A hash of what a training is about: recipe, images or features, classes and rows. The number of epochs does not count."
+    name = getattr(source, "key", "") or Path(str(getattr(source, "filename", ""))).name
+    settings = (recipe.size, recipe.batch_size, recipe.learning_rate, recipe.loss, recipe.augmentation, name)
+    digest = hashlib.sha256(repr(settings).encode())
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
 def fit(
     network: keras.Model,  # with class probabilities as its output; ends with its best weights
     recipe: Recipe,
@@ -155,7 +173,7 @@ def fit(
     file = Path(folder) / f"{network.name}.state.npz"
     model = with_augmentation(network, augmentation)
     model.compile(recipe.optimizer(), recipe.loss, metrics=["accuracy"])
-    state = load_state(model, file) if file.is_file() else State([], [])
+    state = load_state(model, file, describe(recipe, source, codes, train, validation, np.array(seed)))
     done = len(state.history)
     if done < epochs:
         model.fit(Batches(source, codes, train, recipe.batch_size, seed, epoch=done),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nbformat
 from nbconvert import MarkdownExporter
-from nbconvert.preprocessors import ExecutePreprocessor
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor, ExecutePreprocessor
 from PIL import Image
 
 from bloodcell.config import home, run_folder
@@ -26,9 +26,10 @@ def small_png(text: str) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def keep_readable(outputs: list) -> list:
-    "Without stderr (progress bars, TensorFlow's notes), figures made small, home's path left out."
-    kept = [output for output in outputs if output.get("name") != "stderr"]
+def keep_readable(cell) -> list:
+    "A cell's outputs without stderr (progress bars, TensorFlow's notes), figures made small, home's path left out."
+    cell, _ = CoalesceStreamsPreprocessor().preprocess_cell(cell, {}, 0)
+    kept = [output for output in cell.outputs if output.get("name") != "stderr"]
     for output in kept:
         data = output.get("data", {})
         if "image/png" in data:
@@ -50,7 +51,7 @@ def refresh_study(executed: Path) -> None:
         for cell, done in zip(notebook.cells, cells, strict=True):
             assert cell.source == done.source, f"{source.name} has changed since the study ran: run it again"
             if cell.cell_type == "code":
-                cell.outputs = keep_readable(done.outputs)
+                cell.outputs = keep_readable(done)
         nbformat.write(notebook, source)
 
 
@@ -61,7 +62,7 @@ def refresh_library() -> None:
         ExecutePreprocessor(timeout=600, kernel_name="python3").preprocess(notebook, {"metadata": {"path": str(NBS)}})
         for cell in notebook.cells:
             if cell.cell_type == "code":
-                cell.outputs = keep_readable(cell.outputs)
+                cell.outputs = keep_readable(cell)
         nbformat.write(notebook, source)
 
 
