@@ -57,17 +57,17 @@ _PBC_LAYOUT = dict(folders={label: label for label in CLASSES}, base="PBC_datase
                    subclasses=_PBC_SUBCLASSES)
 
 CATALOG = {entry.name: entry for entry in (
-    DataSet("pbc", "Peripheral blood cells (Barcelona)", "https://data.mendeley.com/datasets/snkd93bnjr/1", "CC BY 4.0",
+    DataSet("pbc", "PBC (Barcelona, 8 classes)", "https://data.mendeley.com/datasets/snkd93bnjr/1", "CC BY 4.0",
             "Acevedo et al. 2020, Data in Brief 30, 105474, doi 10.17632/snkd93bnjr.1", **_PBC_LAYOUT,
             note="The set does not say which images show the same cell or patient; only identical files are grouped."),
-    DataSet("kaggle", "Blood cell images (Kaggle, 4 classes)", "https://www.kaggle.com/datasets/paultimothymooney/blood-cells",
+    DataSet("kaggle", "Kaggle blood cells (4 classes)", "https://www.kaggle.com/datasets/paultimothymooney/blood-cells",
             "see its Kaggle page; its originals are MIT (github.com/Shenggan/BCCD_Dataset)", "Mooney 2018, Blood Cell Images, Kaggle",
             {name.upper(): name for name in ("eosinophil", "lymphocyte", "monocyte", "neutrophil")},
             base="dataset2-master/dataset2-master/images", parts=("TRAIN", "TEST", "TEST_SIMPLE"), test_part="TEST",
             not_used={"TEST_SIMPLE": "the originals of TEST: nothing is gained by counting them twice"},
             note="Each file is an augmented copy of one of 351 originals, and TEST shows 71 of them: its 2,487 images are worth "
                  "71 cells. Validation images drawn inside TRAIN are copies of cells the network trains on."),
-    DataSet("lisc", "LISC: leukocyte images for segmentation and classification",
+    DataSet("lisc", "LISC (5 classes)",
             "Rezatofighi and Soltanian-Zadeh, University of Tehran and Henry Ford Health System", "research use",
             "Rezatofighi and Soltanian-Zadeh 2011, Comput Med Imaging Graph 35(4), 333-343",
             {"baso": "basophil", "eosi": "eosinophil", "lymp": "lymphocyte", "mono": "monocyte", "neut": "neutrophil", "mixt": ""},

@@ -44,8 +44,8 @@ def shown(label: str) -> str:
 
 def save_figure(run: Run, name: str, figure: plt.Figure) -> plt.Figure:
     "Write `figures/<name>.png` and `.svg` without dates in them, and hand the figure back."
-    figure.savefig(run.path("figures", f"{name}.png"), metadata={"Software": None})
-    figure.savefig(run.path("figures", f"{name}.svg"), metadata={"Date": None})
+    figure.savefig(run.path("figures", f"{name}.png"), metadata={"Software": None}, bbox_inches="tight")
+    figure.savefig(run.path("figures", f"{name}.svg"), metadata={"Date": None}, bbox_inches="tight")
     plt.close(figure)
     return figure
 
@@ -98,7 +98,9 @@ def image_sizes(images: pd.DataFrame, title: str) -> plt.Figure:
         axis.annotate(f"{row.width} x {row.height}: {row.n:,}", (row.width, row.height), xytext=(14, 12 - 15 * place),
                       textcoords="offset points", fontsize=8)
     axis.set(xlabel="width (pixels)", ylabel="height (pixels)", title=title)
-    axis.margins(0.4)
+    axis.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4, integer=True))
+    axis.yaxis.set_major_locator(mpl.ticker.MaxNLocator(4, integer=True))
+    axis.margins(0.5)
     return figure
 
 # %% ../nbs/41_figures.ipynb #cell14
