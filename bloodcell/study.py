@@ -12,6 +12,7 @@ import logging
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -174,12 +175,24 @@ def study(data: Data = "synthetic", profile: Profile = "quick", seed: Seed = 0, 
     for notebook in chapters():
         check_parameters(notebook, {"data": run.data, "profile": profile, "seed": seed, "out": str(run.folder)})
     print(f"bloodcell: data {data}, profile {profile}, seed {seed}; results go to {run.folder}", flush=True)
-    lock = only_one(run.folder / "study")
-    with lock:
-        done = subprocess.run(_snakemake(run, cores), cwd=run.folder)
-    if done.returncode:
+    with only_one(run.folder / "study"):
+        failed = _wait_for(subprocess.Popen(_snakemake(run, cores), cwd=run.folder))
+    if failed:
         raise BloodcellError(_what_failed(run))
     print(f"bloodcell: done. Open {run.folder / 'report.html'}")
+
+
+def _wait_for(process: subprocess.Popen) -> int:
+    "Its exit code. Ctrl-C reaches the whole group; Snakemake then ends its chapters itself, and is given the time to."
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:  # only this process was interrupted: pass it on
+            process.send_signal(signal.SIGINT)
+            process.wait()
+        raise
 
 
 def _snakemake(run: Run, cores: int) -> list[str]:
