@@ -34,6 +34,7 @@ bench: .venv/installed
 # Run the chapters on the synthetic set, store their outputs in nbs/ and make README.md from the index.
 notebooks: .venv/installed
 	$(BIN)/nbdev_export
+	rm -rf runs/synthetic-quick-s0
 	$(MAKE) study DATA=synthetic PROFILE=quick SEED=0 OUT=
 	$(BIN)/python workflow/refresh.py
 	$(BIN)/nbdev_clean
