@@ -95,7 +95,7 @@ class Profile:
 
 PROFILES = {
     "smoke": Profile("smoke", 2, 10, 240, ("MobileNetV2",), "seconds: proves that a chapter runs; its numbers mean nothing"),
-    "quick": Profile("quick", 15, 150, None, ("MobileNetV2",), "minutes on two CPU cores: every image, fewer epochs and backbones"),
+    "quick": Profile("quick", 10, 150, None, ("MobileNetV2",), "minutes on two CPU cores: every image, fewer epochs and backbones"),
     "full": Profile("full", None, None, None, None, "the paper's own epochs and backbones; wants a GPU"),
 }
 

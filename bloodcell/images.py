@@ -29,9 +29,7 @@ def load(
 ) -> np.ndarray:
     "A square RGB image: uint8, (size, size, 3). Raises `bloodcell.quality.UnreadableImage`."
     image = open_image(path, draft=size)
-    side = min(image.size)
-    left, top = (image.width - side) // 2, (image.height - side) // 2
-    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, (left, top, left + side, top + side), reducing_gap=2.0))
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, reducing_gap=2.0))
 
 # %% ../nbs/14_images.ipynb #cell10
 CHUNK = 256  # rows made between two writes
@@ -96,7 +94,7 @@ class ImageCache:
 
 def cache_key(manifest: pd.DataFrame, size: int) -> str:
     "Sixteen hexadecimal digits for the content and order of the images, and the size."
-    return hashlib.sha256("".join([str(size), *manifest["sha256"]]).encode()).hexdigest()[:16]
+    return hashlib.sha256("".join(["whole", str(size), *manifest["sha256"]]).encode()).hexdigest()[:16]
 
 # %% ../nbs/14_images.ipynb #cell15
 def build(

@@ -45,7 +45,7 @@ class Recipe:
 SRAVANI_CNN = Recipe(
     "sravani_cnn", "Sravani et al. 2023", "CNN from scratch", size=60, epochs=(50,), batch_size=32,
     claimed={"accuracy": 0.94},
-    chosen="Dropout 0.25 and batches of 32 (both open in the paper), pixels divided by 255; the epoch with the lowest validation loss is kept.")
+    chosen="Dropout 0.25 and batches of 32 (both open in the paper), pixels scaled to -1 to 1 (the paper says 'standardized'); the epoch with the lowest validation loss is kept.")
 
 ASGHAR_FROZEN = Recipe(
     "frozen", "Asghar et al. 2023", "Frozen backbone, new head", size=128, epochs=(150,), batch_size=128,

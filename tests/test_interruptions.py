@@ -1,0 +1,53 @@
+"""Work that is stopped leaves nothing half-made under its own name, and goes on where it was."""
+
+from unittest import mock
+
+import numpy as np
+import pytest
+
+from bloodcell import catalog, images, synthetic
+from bloodcell.config import BloodcellError
+
+
+def stop_after(calls, function):
+    "The function, until it has been called so often; then Ctrl-C."
+    count = iter(range(calls))
+
+    def wrapped(*arguments, **options):
+        if next(count, None) is None:
+            raise KeyboardInterrupt
+        return function(*arguments, **options)
+
+    return wrapped
+
+
+def test_an_interrupted_drawing_leaves_no_data_set(tmp_path):
+    with mock.patch("bloodcell.synthetic.draw_image", stop_after(5, synthetic.draw_image)), pytest.raises(KeyboardInterrupt):
+        synthetic.make(tmp_path / "set", images_per_class=2, slides=2)
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+    assert len(list(synthetic.make(tmp_path / "set", images_per_class=2, slides=2).rglob("*.jpg"))) == 16
+
+
+@pytest.fixture
+def small_set(tmp_path):
+    root = synthetic.make(tmp_path / "set", images_per_class=3, slides=3, size=32) / synthetic.LAYOUT
+    return catalog.scan(catalog.CATALOG["pbc"], root), root
+
+
+def test_an_interrupted_cache_decodes_only_what_is_missing(small_set, tmp_path):
+    manifest, root = small_set
+    whole = images.build(manifest, root, 16, tmp_path / "whole")
+    with mock.patch("bloodcell.images.CHUNK", 4):
+        with mock.patch("bloodcell.images.load", stop_after(18, images.load)), pytest.raises(KeyboardInterrupt):
+            images.build(manifest, root, 16, tmp_path / "broken")
+        assert not list((tmp_path / "broken").glob("*.npy"))
+        with mock.patch("bloodcell.images.load", stop_after(8, images.load)):  # 16 of 24 were done
+            again = images.build(manifest, root, 16, tmp_path / "broken")
+    assert np.array_equal(again[:], whole[:])
+
+
+def test_a_cache_that_cannot_be_written_says_so(small_set, tmp_path):
+    manifest, root = small_set
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(BloodcellError, match="file/cache"):
+        images.build(manifest, root, 16, tmp_path / "file/cache")
