@@ -93,7 +93,7 @@ class ImageCache:
 
 
 def cache_key(manifest: pd.DataFrame, size: int) -> str:
-    "Sixteen hexadecimal digits for the content and order of the images, and the size."
+    "Sixteen hexadecimal digits for the content and order of the images, the size, and how `load` fits them (the whole image)."
     return hashlib.sha256("".join(["whole", str(size), *manifest["sha256"]]).encode()).hexdigest()[:16]
 
 # %% ../nbs/14_images.ipynb #cell15
