@@ -14,11 +14,12 @@ def sravani_cnn(
     classes: int = 4,
     size: int = 60,  # width and height in pixels
     dropout: float = 0.25,  # open in the paper
+    name: str = "sravani_cnn",
 ) -> keras.Model:
     """The CNN of Sravani et al. 2023 (their model summary): 306,948 parameters at 60 px and 4 classes.
 
     Input: images (n, size, size, 3), 0-255. Output: class probabilities (n, classes)."""
-    model = keras.Sequential([keras.Input((size, size, 3)), layers.Rescaling(1 / 127.5, offset=-1)], name="sravani_cnn")
+    model = keras.Sequential([keras.Input((size, size, 3)), layers.Rescaling(1 / 127.5, offset=-1)], name=name)
     for filters in (32, 64, 128):
         model.add(layers.Conv2D(filters, 3, activation="relu"))
         model.add(layers.MaxPooling2D(2))

@@ -15,7 +15,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
@@ -45,7 +45,8 @@ def atomic(path: str | Path) -> Iterator[Path]:
         raise BloodcellError(f"cannot write {path}: {error.strerror or error}. "
                              "Free some space, or name a folder that you may write to") from error
     finally:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):  # what went wrong before is what is told
+            scratch.unlink()
 
 # %% ../nbs/00_config.ipynb #cell10
 def only_one(path: str | Path) -> FileLock:

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['CLASS_COLOURS', 'SHOWN', 'use_theme', 'colour', 'shown', 'save_figure', 'image_grid', 'class_balance', 'image_sizes',
-           'learning_curves', 'compare_curves', 'confusion_matrix', 'compare_models', 'class_scores']
+           'batch_shares', 'clue_bars', 'learning_curves', 'compare_curves', 'confusion_matrix', 'compare_models',
+           'class_scores']
 
 # %% ../nbs/41_figures.ipynb #cell3
 from collections.abc import Sequence
@@ -104,6 +105,33 @@ def image_sizes(images: pd.DataFrame, title: str) -> plt.Figure:
     return figure
 
 # %% ../nbs/41_figures.ipynb #cell14
+def batch_shares(batches: pd.DataFrame, title: str) -> plt.Figure:
+    "A heat map of `bloodcell.audit.batches`: which share of each class lies in which batch."
+    counts = batches.set_index("batch").drop(columns=["images", "share"])
+    shares = counts / counts.sum()
+    figure, axis = plt.subplots(figsize=(0.75 * counts.shape[1] + 3.2, 0.45 * len(counts) + 1.6))
+    sns.heatmap(shares, annot=counts, fmt="d", cmap="Blues", vmin=0, vmax=1, linewidths=0.5, ax=axis, cbar_kws={"label": "share of the class"})
+    axis.set_xticks(np.arange(counts.shape[1]) + 0.5, [shown(label) for label in counts.columns], rotation=35, ha="right")
+    axis.set_yticks(np.arange(len(counts)) + 0.5, counts.index, rotation=0)
+    axis.set(xlabel="", ylabel="")
+    axis.set_title(title, loc="left", fontsize=10)
+    return figure
+
+
+def clue_bars(shortcuts: pd.DataFrame, title: str) -> plt.Figure:
+    "Balanced accuracy of `bloodcell.audit.shortcuts`, beside chance."
+    figure, axis = plt.subplots(figsize=(6, 0.5 * len(shortcuts) + 1.1))
+    axis.barh(shortcuts["clue"], shortcuts["balanced_accuracy"], color="#0072b2", height=0.55)
+    for place, row in enumerate(shortcuts.itertuples()):
+        axis.annotate(f"{row.balanced_accuracy:.2f}", (row.balanced_accuracy, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9)
+    axis.axvline(shortcuts["chance"].iloc[0], color="#d55e00", linestyle="--", label="chance")
+    axis.set(xlabel="balanced accuracy", xlim=(0, 1))
+    axis.invert_yaxis()
+    axis.legend(loc="lower right")
+    axis.set_title(title, loc="left", fontsize=10)
+    return figure
+
+# %% ../nbs/41_figures.ipynb #cell18
 def learning_curves(history: pd.DataFrame, title: str) -> plt.Figure:
     "Loss and accuracy of training and validation over the epochs; the kept epoch is marked."
     figure, axes = plt.subplots(1, 2, figsize=(8, 3))
@@ -119,7 +147,7 @@ def learning_curves(history: pd.DataFrame, title: str) -> plt.Figure:
     figure.suptitle(title, fontsize=10, x=0.02, ha="left")
     return figure
 
-# %% ../nbs/41_figures.ipynb #cell15
+# %% ../nbs/41_figures.ipynb #cell19
 def compare_curves(histories: dict[str, pd.DataFrame], title: str) -> plt.Figure:
     "Validation accuracy of each model over its training; the axis is the share of its epochs, since their numbers differ."
     figure, axis = plt.subplots(figsize=(7, 3.2))
@@ -130,7 +158,7 @@ def compare_curves(histories: dict[str, pd.DataFrame], title: str) -> plt.Figure
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
-# %% ../nbs/41_figures.ipynb #cell19
+# %% ../nbs/41_figures.ipynb #cell23
 def confusion_matrix(counts: pd.DataFrame, title: str) -> plt.Figure:
     "Counts of `bloodcell.metrics.confusion`, coloured by their share of the true class."
     share = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NOISE', 'BADGE', 'app', 'Data', 'Profile', 'Seed', 'Out', 'chapters', 'check_parameters', 'run_chapter',
-           'write_report', 'study', 'chapter', 'report', 'main']
+           'write_report', 'study', 'chapter', 'report', 'fetch', 'verify', 'audit', 'main']
 
 # %% ../nbs/60_study.ipynb #cell3
 import json
@@ -152,7 +152,7 @@ def write_report(
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="Four papers on blood-cell classification, re-run from images to every figure and table.")
 
-Data = Annotated[str, typer.Option(help="pbc, kaggle, lisc, synthetic, or the path of a folder with one subfolder a class")]
+Data = Annotated[str, typer.Option(help="pbc, kaggle, lisc, bloodmnist-64, synthetic, or the path of a folder or CSV of images")]
 Profile = Annotated[str, typer.Option(help="smoke (seconds), quick (minutes), full (the paper's own size)")]
 Seed = Annotated[int, typer.Option(help="the run's seed, 0 or more")]
 Out = Annotated[str, typer.Option(help="the run's folder; by default runs/<data>-<profile>-s<seed>")]
@@ -230,6 +230,47 @@ def report(data: Data = "synthetic", profile: Profile = "quick", seed: Seed = 0,
     if not present:
         raise BloodcellError(f"no chapter has run in {run.folder} yet: run `bloodcell study` first")
     print(f"bloodcell: {write_report(run, present)}")
+
+
+@app.command()
+def fetch(name: Annotated[str, typer.Argument(help="pbc, kaggle, or bloodmnist-28, -64, -128, -224")],
+          folder: Annotated[str, typer.Option(help="where to unpack it; by default its place in BLOODCELL_DATA")] = "") -> None:
+    "Download a data set; a second call goes on where the first was stopped."
+    from bloodcell.fetch import fetch as fetch_data
+
+    print(f"bloodcell: {name} is in {fetch_data(name, folder)}")
+
+
+@app.command()
+def verify(name: Annotated[str, typer.Argument(help="pbc, kaggle, bloodmnist-64, ...")], folder: Path,
+           listing: Annotated[str, typer.Option(help="a SHA256SUMS from elsewhere; by default the one in the folder")] = "") -> None:
+    "Check a copy of a data set against the published one, and name what is missing, extra, changed or damaged."
+    from bloodcell.fetch import verify as verify_data
+
+    whole, findings = verify_data(name, folder, listing)
+    for finding in findings.itertuples():
+        print(f"{finding.path}: {finding.finding}")
+    if not whole:
+        raise BloodcellError(f"{folder} is not the published {name}" + ("" if len(findings) else ": its content hash is another, and without a "
+                             "SHA256SUMS beside the images it cannot be said which files differ"))
+    print(f"bloodcell: {folder} is the published {name}")
+
+
+@app.command()
+def audit(data: Annotated[str, typer.Argument(help="a data set of the catalogue, a folder, or a CSV of path, label and group")],
+          out: Annotated[str, typer.Option(help="folder for the tables; by default runs/audit-<data>")] = "") -> None:
+    "Look for duplicates, contradictory labels, batches, shortcuts and outliers; write the tables and an exclusion list."
+    from bloodcell.prepare import audit_data
+
+    found, root = audit_data(_absolute(data))
+    folder = Path(out).expanduser().absolute() if out else home() / "runs" / f"audit-{Path(data).stem}"
+    found.write(folder, root)
+    for title, table in (("", found.summary()), ("batches", found.batches), ("shortcuts", found.shortcuts.round(3))):
+        print("\n".join(part for part in (title, table.to_string(index=False)) if part), end="\n\n")
+    for pair in found.pairs.itertuples():
+        print(f"{pair.first} and {pair.second}: {pair.kind}, {pair.orientation}" + ("" if pair.labels_agree else
+              f"; TWO LABELS: {pair.first_label} and {pair.second_label}"))
+    print(f"bloodcell: tables, exclude.csv and the cleaned images.csv are in {folder}")
 
 
 def main() -> None:

@@ -59,7 +59,7 @@ def test_an_interrupted_study_goes_on_and_ends_with_the_same_tables(tmp_path):
     done = run_bloodcell("study", "--profile", "smoke", "--out", whole)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.strip().splitlines()[-1] == f"bloodcell: done. Open {whole / 'report.html'}"
-    for when in ("bloodcell: 01_data", "bloodcell: 03_small_cnn"):
+    for when in ("bloodcell: 01_data", "bloodcell: 04_small_cnn"):
         code, printed = start_and_interrupt(broken, when)
         assert code != 0 and not (broken / "report.html").exists()
         assert "Traceback" not in printed.splitlines()[-1]

@@ -1,6 +1,7 @@
 """Files that are damaged, misnamed or malicious are set aside with a reason; none stops the study with a stack trace."""
 
 import io
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bloodcell import images, synthetic
+from bloodcell.audit import audit
 from bloodcell.catalog import from_folder, scan
 from bloodcell.config import BloodcellError, open_run
 from bloodcell.prepare import prepare
@@ -110,15 +112,50 @@ def test_a_rotation_stored_by_the_camera_is_applied(tmp_path):
     assert np.array_equal(read_image(tmp_path / "turned.png"), np.asarray(upright))
 
 
-def test_ten_thousand_files_in_one_folder(tmp_path):
+def test_a_hundred_thousand_files_in_one_folder(tmp_path):
     for label in ("one", "two"):
         (tmp_path / label).mkdir()
-    small = encoded("PNG")
-    for number in range(10_000):
-        (tmp_path / "one" / f"{number}.png").write_bytes(small)
-    (tmp_path / "two/a.png").write_bytes(small)
+    for source in ("a", "b"):  # a file may have at most 65,000 names
+        (tmp_path / f"two/{source}.png").write_bytes(encoded("PNG"))
+        for number in range(50_000):
+            os.link(tmp_path / f"two/{source}.png", tmp_path / f"one/{source}{number}.png")
     manifest = scan(from_folder(tmp_path), tmp_path)
-    assert len(manifest) == 10_001 and manifest["group"].nunique() == 1
+    assert len(manifest) == 100_002 and manifest["group"].nunique() == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read every file")
+def test_a_file_without_read_permission_is_set_aside(laboratory):
+    (laboratory / "blast/0.png").chmod(0)
+    _, aside = set_aside(inspect(scan(from_folder(laboratory), laboratory), laboratory))
+    assert aside["path"].tolist() == ["blast/0.png"] and "ermission" in aside["problem"].iloc[0]
+
+
+def test_a_jpeg_cut_at_each_of_its_markers_is_refused(tmp_path):
+    markers = [place for place in range(2, len(JPEG) - 2) if JPEG[place] == 0xFF and JPEG[place + 1] not in (0x00, 0xFF)]
+    assert len(markers) > 5  # tables, frame, scan
+    for place in markers:
+        path = tmp_path / f"cut_at_{place}.jpg"
+        path.write_bytes(JPEG[:place + 2])
+        with pytest.raises(UnreadableImage, match=path.name):
+            read_image(path)
+
+
+@given(st.lists(st.sampled_from(sorted(READABLE | UNREADABLE)), unique=True), st.integers(0, 2**32 - 1))
+@settings(max_examples=20, deadline=None)
+def test_scan_audit_and_cache_get_over_any_mixture(tmp_path_factory, names, seed):
+    place, rng = tmp_path_factory.mktemp("mixture"), np.random.default_rng(seed)
+    for label in ("blast", "lymphocyte"):
+        (place / label).mkdir()
+        for number in range(5):
+            Image.fromarray(rng.integers(0, 255, (40, 50, 3), dtype="uint8")).save(place / label / f"good {number}.png")
+    for name in names:
+        (place / ("blast", "lymphocyte")[rng.integers(2)] / name).write_bytes((READABLE | UNREADABLE)[name])
+    usable, aside = set_aside(inspect(scan(from_folder(place), place), place))
+    assert {Path(path).name for path in aside["path"]} == set(names) & set(UNREADABLE)
+    report = audit(usable, aside, place)
+    assert set(aside["path"]) <= set(report.exclusions["path"])
+    assert not any("good" in path for path in [*report.pairs["first"], *report.pairs["second"]])
+    assert images.build(usable, place, 16, place / "cache")[:].shape == (10 + len(set(names) & set(READABLE)), 16, 16, 3)
 
 
 @pytest.mark.parametrize("damage, message", [

@@ -1,0 +1,204 @@
+"""The audit finds what is hidden and no more, a fetched data set is whole or refused, and the table of Kaggle's originals holds."""
+
+import http.server
+import shutil
+import threading
+import zipfile
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import run_bloodcell
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from bloodcell import audit, catalog, fetch, quality, splits, synthetic
+from bloodcell.config import BloodcellError, open_run
+from bloodcell.prepare import prepare
+
+TURNS = [None, *Image.Transpose]
+
+
+def hide_copies(root, number, rng):
+    "Turned or mirrored copies at JPEG quality 80 under new names, a third of them in another class: original path -> hidden path."
+    paths = sorted(path for path in root.rglob("*.jpg") if not path.name.startswith("."))
+    folders, hidden = sorted({path.parent for path in paths}), {}
+    for place, pick in enumerate(rng.choice(len(paths), number, replace=False)):
+        image, turn = Image.open(paths[pick]).convert("RGB"), TURNS[rng.integers(len(TURNS))]
+        folder = paths[pick].parent if place % 3 else folders[rng.integers(len(folders))]
+        target = folder / f"hidden_{place}.jpg"
+        (image if turn is None else image.transpose(turn)).save(target, quality=80)
+        hidden[paths[pick].relative_to(root).as_posix()] = target.relative_to(root).as_posix()
+    return hidden
+
+
+def found_and_whole(root, entry, hidden):
+    "Assert that all hidden pairs are found and that no split has one on two sides; the pairs that were not hidden."
+    usable, aside = quality.set_aside(quality.inspect(catalog.scan(entry, root), root))
+    pairs = audit.duplicates(usable, root)
+    seen = {frozenset(pair) for pair in zip(pairs["first"], pairs["second"], strict=True)}
+    assert {frozenset(pair) for pair in hidden.items()} <= seen
+    split = splits.check(splits.hold_out(audit.join_groups(usable, pairs))).set_index("path")["split"]
+    assert all(split[first] == split[second] for first, second in hidden.items())
+    return pairs[~pairs["first"].isin(hidden.values()) & ~pairs["second"].isin(hidden.values())]
+
+
+def test_hidden_copies_of_synthetic_cells_are_found(tmp_path):
+    entry = catalog.CATALOG["pbc"]
+    root = synthetic.make(tmp_path / "pbc", images_per_class=30, slides=30) / entry.base
+    rest = found_and_whole(root, entry, hide_copies(root, 20, np.random.default_rng(1)))
+    assert rest.empty
+
+
+def test_hidden_copies_of_real_cells_are_found_and_no_others(real_data, tmp_path):
+    entry, whole = catalog.find("pbc")
+    rng = np.random.default_rng(2)
+    for folder in entry.folders:  # 1,600 images: the whole set is the same work eight times over
+        (tmp_path / folder).mkdir()
+        names = sorted(path.name for path in (whole / folder).glob("[!.]*.jpg"))
+        for name in rng.choice(names, 200, replace=False):
+            shutil.copy(whole / folder / name, tmp_path / folder / name)
+    rest = found_and_whole(tmp_path, entry, hide_copies(tmp_path, 20, rng))
+    known = rest[rest["kind"] != "same file"]  # one cell the published set shows twice, a few pixels apart
+    assert set(known["first"]) | set(known["second"]) <= {"monocyte/MO_231316.jpg", "monocyte/MO_415531.jpg"}
+
+
+def test_the_second_batch_of_pbc_is_found(real_data, tmp_path):
+    (tmp_path / "file").write_text("")
+    found = run_bloodcell("audit", real_data / "samples/pbc-original", "--out", tmp_path / "file/folder")
+    assert found.returncode == 1 and "cannot write" in found.stderr and "Traceback" not in found.stderr
+    entry, root = catalog.find(str(real_data / "samples/pbc-original"))
+    usable, aside = quality.set_aside(quality.inspect(catalog.scan(entry, root), root))
+    assert aside["path"].tolist() == ["neutrophil/.DS_169665.jpg"]
+    batches = audit.batches(usable)
+    assert batches["batch"].str.extract(r"(\d+ x \d+)")[0].tolist()[:3] == ["360 x 363", "366 x 369", "360 x 360"]
+    assert batches["batch"].str[-8:].tolist()[1] == batches["batch"].str[-8:].tolist()[2] != batches["batch"].str[-8:].tolist()[0]
+    pairs = audit.duplicates(usable, root)
+    same = usable[usable.duplicated("pixels", keep=False)].groupby("pixels")["path"].apply(frozenset)
+    assert {frozenset(pair) for pair in zip(pairs["first"], pairs["second"], strict=True)} == set(same) and len(same) == 13
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 7))
+@settings(max_examples=40, deadline=None)
+def test_any_turn_of_any_picture_is_recognised(seed, turn):
+    rng = np.random.default_rng(seed)
+    picture = Image.fromarray(rng.integers(0, 255, (90, 110, 3), dtype="uint8"))
+    bits = np.array([quality.perceptual_hash(picture), quality.perceptual_hash(audit.oriented(picture, turn))])
+    pairs = audit.similar_hashes(bits)
+    assert pairs["orientation"].tolist() == [turn]
+
+
+def test_the_cleaned_list_is_a_data_set(tmp_path, own_home):
+    root = synthetic.make(tmp_path / "lab", images_per_class=12, slides=12) / synthetic.LAYOUT
+    hidden = hide_copies(root, 6, np.random.default_rng(3))
+    done = run_bloodcell("audit", root, "--out", tmp_path / "audit", BLOODCELL_HOME=own_home)
+    assert done.returncode == 0, done.stderr
+    excluded = set(pd.read_csv(tmp_path / "audit/exclude.csv")["path"])
+    assert all(first in excluded or second in excluded for first, second in hidden.items())
+    prepared = prepare(open_run(str(tmp_path / "audit/images.csv"), "smoke", 0, str(tmp_path / "run")))
+    assert len(prepared.images) == 12 * 8 + 6 - len(excluded) and prepared.pairs.empty
+
+
+def test_kaggles_originals(real_data):
+    table = catalog.originals_table(catalog.CATALOG["kaggle"])
+    labels = pd.read_csv(real_data / "kaggle/dataset-master/dataset-master/labels.csv", dtype="str")
+    named = {f"BloodImage_{int(image):05}": str(kind).upper() for image, kind in zip(labels["Image"], labels["Category"], strict=True)}
+    assert (table["original"].map(named) == table["path"].str.split("/").str[1]).all()  # the search did not know the labels
+    _, root = catalog.find("kaggle")
+    assert {path.relative_to(root).as_posix() for part in ("TRAIN", "TEST") for path in (root / part).rglob("*.jpeg")} == set(table["path"])
+    numbers = table["path"].str.extract(r"/_(\d+)_")[0]
+    assert table.groupby(numbers)["original"].nunique().max() > 100  # the number in the name is not the original
+
+
+def test_copies_are_traced_again(real_data):
+    from bloodcell.originals import trace
+
+    _, root = catalog.find("kaggle")
+    some = catalog.originals_table(catalog.CATALOG["kaggle"]).sample(60, random_state=5)
+    photographs = sorted((real_data / "kaggle/dataset-master/dataset-master/JPEGImages").glob("*.jpg"))
+    wanted = [path for path in photographs if path.stem in set(some["original"])] + photographs[:60]
+    found = trace([root / path for path in some["path"]], sorted(set(wanted)))
+    assert found["original"].tolist() == some["original"].tolist()
+
+
+def test_no_kaggle_field_is_on_two_sides(real_data, tmp_path):
+    prepared = prepare(open_run("kaggle", "quick", 0, str(tmp_path / "run")))
+    assert prepared.images.groupby("group")["split"].nunique().max() == 1
+    assert (prepared.images["split"] == "test").sum() == 2_487
+    assert prepared.aside["problem"].str.contains("field of view").sum() == 200
+
+
+# a server that breaks off and goes on where it is asked to
+
+
+class Flaky(http.server.BaseHTTPRequestHandler):
+    content, cut_after, asked = b"", None, []
+
+    def do_GET(self):
+        start = int(self.headers.get("Range", "bytes=0-").split("=")[1].rstrip("-"))
+        Flaky.asked.append(start)
+        body = Flaky.content[start:]
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[:Flaky.cut_after] if Flaky.cut_after else body)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def server():
+    "A local server of `Flaky.content`; its address."
+    Flaky.asked, Flaky.cut_after = [], None
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Flaky) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}/set.zip"
+        running.shutdown()
+
+
+@pytest.fixture
+def archive(tmp_path):
+    "A zip of a small synthetic set in PBC's layout, as bytes."
+    top = synthetic.make(tmp_path / "source", images_per_class=3, slides=3)
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as made:
+        for path in sorted(top.rglob("*.jpg")):
+            made.write(path, path.relative_to(top))
+    return (tmp_path / "set.zip").read_bytes()
+
+
+def test_an_interrupted_download_goes_on(server, archive, tmp_path, monkeypatch):
+    import hashlib
+
+    monkeypatch.delitem(catalog.CONTENT_HASH, "pbc")  # this is not the published set
+    Flaky.content, Flaky.cut_after = archive, len(archive) // 2
+    source = fetch.Source(server, "set.zip", "sha256:" + hashlib.sha256(archive).hexdigest())
+    with pytest.raises(BloodcellError, match="goes on from there"):
+        fetch.fetch("pbc", tmp_path / "data/pbc", source)
+    assert not (tmp_path / "data/pbc").exists() and (tmp_path / "data/set.zip.part").stat().st_size > 0
+    Flaky.cut_after = None
+    fetch.fetch("pbc", tmp_path / "data/pbc", source)
+    assert Flaky.asked[0] == 0 and Flaky.asked[-1] > 0  # the rest only
+    assert not list((tmp_path / "data").glob("*.part")) and not list((tmp_path / "data").glob(".*"))
+    whole, findings = fetch.verify("pbc", tmp_path / "data/pbc")
+    assert whole and findings.empty
+    victim = next((tmp_path / "data/pbc").rglob("*.jpg"))
+    victim.write_bytes(victim.read_bytes()[:500])
+    whole, findings = fetch.verify("pbc", tmp_path / "data/pbc")
+    assert not whole and findings["path"].tolist() == [f"{victim.parent.name}/{victim.name}"]
+
+
+def test_a_wrong_archive_leaves_nothing_behind(server, archive, tmp_path):
+    Flaky.content = archive
+    for source in (fetch.Source(server, "set.zip", "md5:" + "0" * 32), fetch.Source(server, "set.zip")):  # wrong file, wrong content
+        with pytest.raises(BloodcellError, match="not kept|nothing was kept"):
+            fetch.fetch("pbc", tmp_path / "data/pbc", source)
+        assert not (tmp_path / "data/pbc").exists() and not (tmp_path / "data/set.zip.part").exists()
+
+
+def test_verify_as_a_command(real_data):
+    done = run_bloodcell("verify", "pbc", real_data / "samples/pbc-original")
+    assert done.returncode == 1 and "neutrophil/.DS_169665.jpg: damaged" in done.stdout and "is not the published pbc" in done.stderr
+    assert run_bloodcell("verify", "pcb", real_data).stderr.startswith("bloodcell: unknown data set 'pcb'")
+    assert run_bloodcell("fetch", "lisc").stderr.startswith("bloodcell: 'lisc' cannot be fetched")
