@@ -49,7 +49,7 @@ class DataSet:
     """A known data set. `folders` maps a class folder to its label; `parts` are the published parts (such as
     TRAIN and TEST) that lie between the root and the class folders; `subclass` and `group` are patterns whose
     first group is read from the file's name; `groups` is a table in this package, and `listing` a table of one's own,
-    that say which images belong together."""
+    that say which images belong together; `masks` is a folder with a PNG for each image, white where the cell is."""
     name: str
     title: str
     source: str
@@ -64,6 +64,7 @@ class DataSet:
     subclasses: Mapping[str, str] = field(default_factory=dict)
     groups: str = ""
     listing: str = ""
+    masks: str = ""
     validation_part: str = ""
     test_part: str = ""
     note: str = ""
@@ -95,7 +96,7 @@ CATALOG = {entry.name: entry for entry in (
             "Rezatofighi and Soltanian-Zadeh, University of Tehran and Henry Ford Health System", "research use",
             "Rezatofighi and Soltanian-Zadeh 2011, Comput Med Imaging Graph 35(4), 333-343",
             {"baso": "basophil", "eosi": "eosinophil", "lymp": "lymphocyte", "mono": "monocyte", "neut": "neutrophil", "mixt": ""},
-            not_used={"mixt": "shows cells of several classes"},
+            not_used={"mixt": "shows cells of several classes"}, masks="output",
             note="Whole fields of view with one labelled cell each; the masks in `output/` say where it is."),
     DataSet("synthetic", "Synthetic smears", "drawn by bloodcell.synthetic", "Apache-2.0", "this project", **_PBC_LAYOUT,
             group=r"^[A-Z]+_(\d+)_", note="Drawn by a program. Its results say whether the code works, and nothing about blood."),

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CLASS_COLOURS', 'SHOWN', 'use_theme', 'colour', 'shown', 'save_figure', 'image_grid', 'class_balance', 'image_sizes',
            'batch_shares', 'clue_bars', 'learning_curves', 'compare_curves', 'confusion_matrix', 'compare_models',
-           'class_scores']
+           'class_scores', 'network_drawing', 'feature_scatter', 'claims_figure']
 
 # %% ../nbs/41_figures.ipynb #cell3
 from collections.abc import Sequence
@@ -169,6 +169,7 @@ def confusion_matrix(counts: pd.DataFrame, title: str) -> plt.Figure:
                 xticklabels=names, yticklabels=names, annot_kws={"size": 8}, cbar_kws={"label": "share of the true class", "shrink": 0.7})
     axis.set(xlabel="predicted", ylabel="true", title=title)
     axis.set_xticklabels(axis.get_xticklabels(), rotation=40, ha="right")
+    axis.set_yticklabels(axis.get_yticklabels(), rotation=0)
     return figure
 
 
@@ -196,4 +197,54 @@ def class_scores(scores: dict[str, pd.DataFrame], title: str) -> plt.Figure:
     axis.set(xticks=range(len(table)), ylim=(-0.02, 1.04), ylabel="F1", title=title)
     axis.set_xticklabels([shown(label) for label in table.index], rotation=30, ha="right")
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+# %% ../nbs/41_figures.ipynb #cell29
+def network_drawing(network, title: str) -> plt.Figure:
+    "The layers that change the shape, as bars as high as their map is wide; below each its name and channels, or units."
+    wanted = [layer for layer in network.layers if not layer.name.startswith(("dropout", "rescaling", "preprocess"))]
+    figure, axis = plt.subplots(figsize=(0.52 * len(wanted) + 1, 3.1))
+    tallest = max(layer.output.shape[1] for layer in wanted if len(layer.output.shape) == 4)
+    tints = {"conv": "#0072B2", "max": "#56B4E9", "flatten": "#999999", "dense": "#D55E00"}
+    for place, layer in enumerate(wanted):
+        shape = layer.output.shape
+        height = np.sqrt(shape[1] / tallest) if len(shape) == 4 else 0.3
+        tint = next((tint for start, tint in tints.items() if layer.name.startswith(start)), "#009E73")
+        axis.bar(place, height, bottom=-height / 2, width=0.7, color=tint)
+        axis.annotate(f"{shape[1]} x {shape[2]}" if len(shape) == 4 else "", (place, height / 2), ha="center", va="bottom", fontsize=6.5)
+        kind = layer.name.rsplit("_", 1)[0] if layer.name[-1].isdigit() else layer.name
+        axis.annotate(f"{kind.replace('max_pooling2d', 'pool').replace('conv2d', 'conv')} {shape[-1]}", (place, -0.56), ha="right", va="top", rotation=50, fontsize=7)
+    axis.set(xlim=(-0.8, len(wanted) - 0.2), ylim=(-0.95, 0.65))
+    axis.axis("off")
+    figure.suptitle(title, fontsize=10, x=0.02, ha="left")
+    return figure
+
+
+def feature_scatter(parts: dict[str, tuple[np.ndarray, np.ndarray]], title: str) -> plt.Figure:
+    "The first three features of the cells of each part, coloured by class: `parts` maps a name to features (n, 3 or more) and labels (n,)."
+    figure = plt.figure(figsize=(9.5, 4.2), layout="none")
+    for place, (name, (numbers, labels)) in enumerate(parts.items()):
+        axis = figure.add_subplot(1, len(parts), place + 1, projection="3d")
+        for label in sorted(set(labels)):
+            axis.scatter(*numbers[labels == label, :3].T, color=colour(label), s=12, label=shown(label), depthshade=False)
+        axis.set(xlabel="feature 1", ylabel="feature 2", zlabel="feature 3")
+        axis.set_title(f"{name} (n = {len(labels)})", fontsize=9)
+        axis.tick_params(labelsize=7)
+    figure.subplots_adjust(left=0.02, right=0.82, top=0.82, bottom=0.06, wspace=0.12)
+    figure.legend(*axis.get_legend_handles_labels(), loc="center right", frameon=False, fontsize=8)
+    figure.suptitle(title, fontsize=10, x=0.02, ha="left")
+    return figure
+
+
+def claims_figure(claims: pd.DataFrame, title: str) -> plt.Figure:
+    "Claimed values as diamonds beside measured ones with their intervals, from `bloodcell.claims.claims_table`."
+    figure, axis = plt.subplots(figsize=(8, 0.42 * len(claims) + 1.3))
+    place = np.arange(len(claims))
+    axis.errorbar(claims["value"], place, xerr=[claims["value"] - claims["ci_low"], claims["ci_high"] - claims["value"]], fmt="o", color="#0072B2",
+                  capsize=3, label="measured, 95 % interval over images")
+    axis.plot(claims["claimed"], place, "D", color="#D55E00", markersize=6, markerfacecolor="none", label="claimed")
+    axis.set(yticks=place, yticklabels=[f"{row.paper}: {row.experiment}, {row.protocol}" for row in claims.itertuples()], xlabel="accuracy",
+             ylim=(len(claims) - 0.4, -0.6))
+    axis.set_title(title, loc="left", fontsize=10, pad=22)
+    axis.legend(frameon=False, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.99))
     return figure
