@@ -108,7 +108,7 @@ JARJEES_MATRIX = np.array([  # rows predicted, columns true, classes in alphabet
     [0, 0, 5, 1, 361, 1, 0, 0], [0, 0, 1, 14, 2, 361, 0, 0], [0, 0, 0, 6, 1, 0, 351, 0], [0, 0, 0, 0, 0, 0, 0, 364]])
 SRAVANI_LAYERS = (896, 18_496, 73_856, 204_864, 8_320, 516)
 
-
+# %% ../nbs/50_claims.ipynb #cell14
 def _row(paper: str, what: str, printed: object, computed: object, agrees: bool, means: str) -> dict:
     return {"paper": paper, "what": what, "printed": str(printed), "computed": str(computed), "agrees": agrees, "what_it_means": means}
 
@@ -147,7 +147,7 @@ def _asghar_cnn() -> list[dict]:
              False, "stride 2 must be meant"),
     ]
 
-
+# %% ../nbs/50_claims.ipynb #cell15
 def _others() -> list[dict]:
     "J, K and S."
     columns, right, n = JARJEES_MATRIX.sum(axis=0), int(np.trace(JARJEES_MATRIX)), int(JARJEES_MATRIX.sum())

@@ -41,7 +41,7 @@ def asghar_cnn(
     """The 7-block CNN of Asghar et al. 2023 (section "proposed CNN", figure 3): 1,086,280 parameters at 8 classes.
 
     Input: images (n, size, size, 3), 0-255. Output: class probabilities (n, classes)."""
-    model = keras.Sequential([keras.Input((size, size, 3)), layers.Rescaling(1 / 255)], name=name)
+    model = keras.Sequential([keras.Input((size, size, 3)), layers.Rescaling(1 / 127.5, offset=-1)], name=name)
     for filters in (32, 64, 64, 64, 128, 256, 256):
         model.add(layers.Conv2D(filters, 3, padding="same", activation="relu"))
         model.add(layers.MaxPooling2D(2, padding="same"))

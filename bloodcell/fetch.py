@@ -200,7 +200,7 @@ def _keep_sums(entry: DataSet, top: Path) -> None:
     with atomic(top / SUMS) as scratch:
         scratch.write_text(sums(images), encoding="utf-8")
 
-
+# %% ../nbs/18_fetch.ipynb #cell17
 def verify(
     name: str,  # a name of `CATALOG`
     folder: str | Path,  # as unpacked: for PBC the folder that holds PBC_dataset_normal_DIB

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CLASS_COLOURS', 'SHOWN', 'use_theme', 'colour', 'shown', 'save_figure', 'image_grid', 'class_balance', 'image_sizes',
            'batch_shares', 'clue_bars', 'learning_curves', 'compare_curves', 'confusion_matrix', 'compare_models',
-           'class_scores', 'network_drawing', 'feature_scatter', 'claims_figure']
+           'class_scores', 'network_drawing', 'feature_scatter', 'map_panels', 'claims_figure']
 
 # %% ../nbs/41_figures.ipynb #cell3
 from collections.abc import Sequence
@@ -232,6 +232,19 @@ def feature_scatter(parts: dict[str, tuple[np.ndarray, np.ndarray]], title: str)
         axis.tick_params(labelsize=7)
     figure.subplots_adjust(left=0.02, right=0.82, top=0.82, bottom=0.06, wspace=0.12)
     figure.legend(*axis.get_legend_handles_labels(), loc="center right", frameon=False, fontsize=8)
+    figure.suptitle(title, fontsize=10, x=0.02, ha="left")
+    return figure
+
+
+def map_panels(placed: dict[str, np.ndarray], labels: np.ndarray, title: str) -> plt.Figure:
+    "A panel for each network: `placed` maps its name to coordinates (n, 2) of `bloodcell.explain.feature_map`."
+    figure, axes = plt.subplots(1, len(placed), figsize=(3.3 * len(placed) + 1.6, 3.6), squeeze=False)
+    for axis, (name, places) in zip(axes[0], placed.items(), strict=True):
+        for label in sorted(set(labels)):
+            axis.scatter(*places[labels == label].T, s=7, color=colour(label), label=shown(label).replace("\n", " "), linewidths=0)
+        axis.set(xticks=[], yticks=[])
+        axis.set_title(name, fontsize=9)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8, markerscale=2)
     figure.suptitle(title, fontsize=10, x=0.02, ha="left")
     return figure
 

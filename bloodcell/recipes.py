@@ -58,7 +58,7 @@ ASGHAR_CNN = Recipe(
     "asghar_cnn", "Asghar et al. 2023", "7-block CNN from scratch", size=100, epochs=(150,), batch_size=32,
     claimed={"accuracy": 0.9991, "validation accuracy": 0.985},
     chosen="Pooling with stride 2 and same padding, one hidden layer of 128, eight classes (the paper contradicts itself in all three); batches of 32 and pixels of "
-           "0 to 1 (both open); the epoch with the lowest validation loss is kept, as in the paper.")
+           "-1 to 1 (both open); the epoch with the lowest validation loss is kept, as in the paper.")
 
 SRAVANI_HYBRID = Recipe(
     "sravani_hybrid", "Sravani et al. 2023", "Hybrid: CNN features, classical classifiers", size=60, epochs=(50,), batch_size=16, augmentation="sravani",

@@ -231,7 +231,7 @@ def report(data: Data = "synthetic", profile: Profile = "quick", seed: Seed = 0,
         raise BloodcellError(f"no chapter has run in {run.folder} yet: run `bloodcell study` first")
     print(f"bloodcell: {write_report(run, present)}")
 
-
+# %% ../nbs/60_study.ipynb #cell19
 @app.command()
 def fetch(name: Annotated[str, typer.Argument(help="pbc, kaggle, or bloodmnist-28, -64, -128, -224")],
           folder: Annotated[str, typer.Option(help="where to unpack it; by default its place in BLOODCELL_DATA")] = "") -> None:
@@ -240,7 +240,7 @@ def fetch(name: Annotated[str, typer.Argument(help="pbc, kaggle, or bloodmnist-2
 
     print(f"bloodcell: {name} is in {fetch_data(name, folder)}")
 
-
+# %% ../nbs/60_study.ipynb #cell20
 @app.command()
 def verify(name: Annotated[str, typer.Argument(help="pbc, kaggle, bloodmnist-64, ...")], folder: Path,
            listing: Annotated[str, typer.Option(help="a SHA256SUMS from elsewhere; by default the one in the folder")] = "") -> None:
@@ -272,7 +272,7 @@ def audit(data: Annotated[str, typer.Argument(help="a data set of the catalogue,
               f"; TWO LABELS: {pair.first_label} and {pair.second_label}"))
     print(f"bloodcell: tables, exclude.csv and the cleaned images.csv are in {folder}")
 
-
+# %% ../nbs/60_study.ipynb #cell21
 def main() -> None:
     "The command `bloodcell`: what a person can mend is one line, without a stack trace."
     try:

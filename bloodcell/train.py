@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SAVE_EVERY', 'set_seed', 'Batches', 'State', 'save_state', 'load_state', 'seed_generators', 'Keeper',
-           'with_augmentation', 'describe', 'fit', 'predict', 'predictions_table']
+           'with_augmentation', 'describe', 'fit', 'save_network', 'predict', 'predictions_table']
 
 # %% ../nbs/30_train.ipynb #cell3
 import hashlib
@@ -185,6 +185,12 @@ def fit(
     return history
 
 # %% ../nbs/30_train.ipynb #cell23
+def save_network(network: keras.Model, file: str | Path) -> None:
+    "Write a network as `.keras` in one step, so that nobody reads half of it."
+    with atomic(Path(file)) as scratch:
+        network.save(scratch)
+
+
 def predict(network: keras.Model, source, n: int, batch_size: int = 256) -> np.ndarray:
     "Class probabilities of the first `n` rows of the source: float32, (n, classes)."
     rows = np.arange(n)

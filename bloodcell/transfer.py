@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BACKBONES', 'Backbone', 'get_backbone', 'Preprocess', 'weights_file', 'load_npz', 'NoWeights', 'frozen',
-           'weights_hash', 'features', 'head', 'with_head']
+           'weights_hash', 'features', 'head', 'with_head', 'khalil_vgg16']
 
 # %% ../nbs/22_transfer.ipynb #cell3
 import hashlib
@@ -169,3 +169,26 @@ def head(
 def with_head(backbone: keras.Model, top: keras.Model) -> keras.Model:
     "Backbone and head as one classifier of images."
     return keras.Model(backbone.input, top(backbone.output), name=f"{backbone.name}_{top.name}")
+
+# %% ../nbs/22_transfer.ipynb #cell25
+def khalil_vgg16(
+    classes: int = 4,
+    size: int = 128,  # width and height in pixels
+    weights: str = "imagenet",  # or "random", for tests
+    seed: int = 0,  # of random weights
+) -> tuple[keras.Model, str]:
+    """The VGG16 variant of Khalil and Abu-Naser 2022 (their model summary), and where its weights came from.
+
+    Input: images (n, size, size, 3), 0-255. Output: class probabilities (n, classes). Raises `NoWeights`."""
+    options = dict(include_top=False, input_shape=(size, size, 3))
+    if weights == "random":
+        network, source = keras.applications.VGG16(weights=None, **options), f"random, seed {seed}"
+        _randomise(network, seed)
+    else:
+        network, source = _imagenet(get_backbone("VGG16"), **options)
+    for layer in network.layers:
+        layer.trainable = layer.name.startswith("block5")
+    images = keras.Input((size, size, 3))
+    found = layers.Conv2D(256, 2, strides=2)(network(Preprocess("caffe")(images)))
+    found = layers.Flatten()(layers.ReLU()(layers.BatchNormalization()(found)))
+    return keras.Model(images, layers.Dense(classes, activation="softmax")(found), name="khalil_vgg16"), source

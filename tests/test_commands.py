@@ -94,7 +94,8 @@ def test_a_wheel_works_in_another_folder(tmp_path):
     wheel = next(tmp_path.glob("bloodcell-*.whl"))
     subprocess.run([*pip, "install", "--no-deps", "--target", tmp_path / "site", wheel], check=True)
     program = ("import bloodcell; from bloodcell.config import home; from bloodcell.transfer import frozen, head; "
-               "print(bloodcell.__file__, home())")
+               "from bloodcell.catalog import CATALOG, originals_table; "
+               "print(bloodcell.__file__, home(), len(originals_table(CATALOG['kaggle'])))")
     done = subprocess.run([python, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True,
                           env=os.environ | {"PYTHONPATH": str(tmp_path / "site")})
-    assert done.stdout.split() == [str(tmp_path / "site/bloodcell/__init__.py"), str(tmp_path)]
+    assert done.stdout.split() == [str(tmp_path / "site/bloodcell/__init__.py"), str(tmp_path), "12444"]
