@@ -155,14 +155,14 @@ def shortcuts(
     "One row a clue: `balanced_accuracy`, `chance`, and the class it gives away most (highest F1). Classes with fewer than 5 images are left out."
     enough = manifest[manifest.groupby("label")["path"].transform("size") >= 5].reset_index(drop=True)
     classes, rows = sorted(enough["label"].unique()), []
-    for clue, numbers in _clues(enough).items():
+    for clue, numbers in _clues(enough).items() if len(classes) > 1 else ():
         tree = DecisionTreeClassifier(max_leaf_nodes=32, class_weight="balanced", random_state=0)
         told = cross_val_predict(tree, numbers.to_numpy(float), enough["label"], cv=StratifiedKFold(5, shuffle=True, random_state=0))
         precision, recall, f1, _ = precision_recall_fscore_support(enough["label"], told, labels=classes, zero_division=0)
         best = f1.argmax()
         rows.append({"clue": clue, "balanced_accuracy": recall.mean(), "chance": 1 / len(classes),
                      "gives_away": classes[best], "its_precision": precision[best], "its_recall": recall[best]})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=["clue", "balanced_accuracy", "chance", "gives_away", "its_precision", "its_recall"])
 
 # %% ../nbs/13_audit.ipynb #cell19
 FAR = 4.0  # robust standard deviations

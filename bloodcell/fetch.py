@@ -134,11 +134,12 @@ def unpack_bloodmnist(archive: str | Path, folder: str | Path) -> None:
 
 # %% ../nbs/18_fetch.ipynb #cell14
 def fetch(
-    name: str,  # "pbc", "kaggle" or "bloodmnist-64" (28, 64, 128, 224 px)
+    name: str,  # "pbc", "kaggle" or "bloodmnist-64" (28, 64, 128, 224 px; "bloodmnist" alone is 28)
     folder: str | Path = "",  # default: its place in `data_root()`
     source: Source | None = None,  # to fetch from elsewhere, such as a laboratory's mirror
 ) -> Path:
     "The folder of the data set, downloaded if it is not there. Raises `BloodcellError`; nothing half-made is left in its place."
+    name = "bloodmnist-28" if name == "bloodmnist" else name
     target = Path(folder) if folder else data_root() / name
     if name not in (*SOURCES, "kaggle"):
         raise BloodcellError(f"{name!r} cannot be fetched: choose one of kaggle, {', '.join(SOURCES)}")
