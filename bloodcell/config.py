@@ -86,6 +86,7 @@ class Profile:
     epochs: int | None
     head_epochs: int | None
     images: int | None
+    tuning_images: int | None
     backbones: tuple[str, ...] | None
     about: str
 
@@ -93,11 +94,18 @@ class Profile:
         "The number of epochs to train for where the paper trained for `epochs`."
         return min(epochs, self.epochs or epochs)
 
+    def stages(self, epochs: tuple[int, ...]) -> tuple[int, ...]:
+        "The epochs of each stage of a training, shortened alike so that all stages together keep to the cap."
+        return tuple(max(round(stage * self.cap(sum(epochs)) / sum(epochs)), 1) for stage in epochs)
+
 
 PROFILES = {
-    "smoke": Profile("smoke", 2, 10, 240, ("MobileNetV2",), "seconds: proves that a chapter runs; its numbers mean nothing"),
-    "quick": Profile("quick", 10, 150, None, ("MobileNetV2",), "minutes on two CPU cores: every image, fewer epochs and backbones"),
-    "full": Profile("full", None, None, None, None, "the paper's own epochs and backbones; wants a GPU"),
+    "smoke": Profile("smoke", 2, 10, 240, 48, ("MobileNetV2",), "seconds: proves that a chapter runs; its numbers mean nothing"),
+    "quick": Profile("quick", 10, 150, None, 400, ("MobileNetV2",),
+                     "minutes on two CPU cores: every image (400 where a backbone is trained), fewer epochs and backbones"),
+    "long": Profile("long", 60, 150, None, 2000, ("MobileNetV2",),
+                    "hours on two CPU cores: every image (2,000 where a backbone is trained), up to 60 epochs"),
+    "full": Profile("full", None, None, None, None, None, "the paper's own epochs and backbones; wants a GPU"),
 }
 
 

@@ -45,7 +45,7 @@ SMALLEST_MAP = 7  # pixels a side
 
 def _convolutions(network: keras.Model) -> list[int]:
     "Places of the convolutions in a sequential network. Raises `BloodcellError` where there is none."
-    places = [place for place, layer in enumerate(network.layers) if isinstance(layer, layers.Conv2D)]
+    places = [place for place, layer in enumerate(network.layers) if isinstance(layer, (layers.Conv2D, keras.Model))]
     if not places or not isinstance(network, keras.Sequential):
         raise BloodcellError(f"{network.name} is no sequential network with convolutions: there is no region to show")
     return places
@@ -59,9 +59,9 @@ def grad_cam(
     "The region that spoke for the class: float32 (n, height, width) of the map, each between 0 and 1; all 0 where nothing spoke for it."
     places = _convolutions(network)
     large = [place for place in places if min(network.layers[place].output.shape[1:3]) >= SMALLEST_MAP] or places[:1]
-    front = keras.Model(network.inputs, network.layers[large[-1]].output)
+    front = keras.Sequential([keras.Input(network.input_shape[1:]), *network.layers[:large[-1] + 1]])
     if classes is None:
-        classes = network.predict(images, verbose=0).argmax(axis=1)
+        classes = ops.convert_to_numpy(network(images, training=False)).argmax(axis=1)
 
     def chosen(maps):
         for layer in network.layers[large[-1] + 1:-1]:
@@ -69,7 +69,7 @@ def grad_cam(
         scores = ops.matmul(maps, network.layers[-1].kernel) + network.layers[-1].bias
         return ops.take_along_axis(scores, ops.convert_to_tensor(np.asarray(classes)[:, None]), axis=1)
 
-    maps = front.predict(images, verbose=0)
+    maps = ops.convert_to_numpy(front(images, training=False))
     weights = gradient(chosen, maps).mean(axis=(1, 2), keepdims=True)
     region = np.maximum((maps * weights).sum(axis=-1), 0)
     return region / np.maximum(region.max(axis=(1, 2), keepdims=True), 1e-12)
@@ -89,12 +89,16 @@ def overlay(
 # %% ../nbs/42_explain.ipynb #cell14
 def first_channels(network: keras.Sequential, image: np.ndarray) -> np.ndarray:
     "What each filter of the first convolution makes of one image (size, size, 3): (filters, height, width), each scaled to 0-1."
-    first = network.layers[_convolutions(network)[0]]
-    maps = keras.Model(network.inputs, first.output).predict(image[None], verbose=0)[0].transpose(2, 0, 1)
+    place = _convolutions(network)[0]
+    before, first = keras.Sequential([keras.Input(image.shape), *network.layers[:place]]), network.layers[place]
+    if isinstance(first, keras.Model):  # a backbone: its own first convolution
+        inside = next(layer for layer in first.layers if isinstance(layer, layers.Conv2D))
+        first = keras.Model(first.inputs, inside.output)
+    maps = ops.convert_to_numpy(first(before(image[None])))[0].transpose(2, 0, 1)
     low, high = maps.min(axis=(1, 2), keepdims=True), maps.max(axis=(1, 2), keepdims=True)
     return (maps - low) / np.maximum(high - low, 1e-12)
 
-# %% ../nbs/42_explain.ipynb #cell17
+# %% ../nbs/42_explain.ipynb #cell19
 def last_hidden(network: keras.Sequential, source, rows: np.ndarray) -> np.ndarray:
     "What the network hands to its last layer, for these rows of an image cache: float32 (n, width)."
     before = keras.Model(network.inputs, network.layers[-2].output)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['classes_of', 'check_predictions', 'read_predictions', 'on', 'predicted', 'interval', 'summary', 'group_interval',
-           'per_class', 'confusion', 'read_all', 'compare']
+           'per_class', 'confusion', 'intervals', 'read_all', 'compare']
 
 # %% ../nbs/40_metrics.ipynb #cell3
 from pathlib import Path
@@ -109,7 +109,32 @@ def confusion(table: pd.DataFrame, split: str = "test") -> pd.DataFrame:
     counts = sk.confusion_matrix(rows["label"], predicted(rows), labels=classes)
     return pd.DataFrame(counts, index=pd.Index(classes, name="true"), columns=pd.Index(classes, name="predicted"))
 
-# %% ../nbs/40_metrics.ipynb #cell22
+
+
+def intervals(table: pd.DataFrame, split: str = "test", draws: int = 1000) -> pd.DataFrame:
+    """What a paper may claim of one side of the split, each with a 95 % interval: `metric`, `label` (empty for all classes), `value`,
+    `ci_low`, `ci_high`, `n`. Accuracy by Wilson, log loss by its standard error, the others by drawing the images again."""
+    rows, classes = on(table, split), classes_of(table)
+    one, n = summary(table, split), len(rows)
+    chances = np.clip(rows[[f"p_{label}" for label in classes]].to_numpy(float)[np.arange(n), rows["label"].map(classes.index)], 1e-7, 1)
+    error = 1.96 * np.log(chances).std() / np.sqrt(n)
+    found = [("accuracy", "", one["accuracy"], one["ci_low"], one["ci_high"]),
+             ("log loss", "", one["log_loss"], max(one["log_loss"] - error, 0), one["log_loss"] + error)]
+    counts = confusion(table, split).to_numpy()
+    again = rng_for(0, "intervals").multinomial(n, counts.ravel() / n, draws).reshape(draws, *counts.shape)
+    for name, value, drawn in zip(("precision", "recall", "F1"), _scores(counts[None]), _scores(again), strict=True):
+        low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+        found += [(name, label, value[0, place], low[place], high[place]) for place, label in enumerate(classes)]
+        found.append((f"macro {name}", "", value.mean(), *np.quantile(drawn.mean(axis=1), [0.025, 0.975])))
+    return pd.DataFrame(found, columns=["metric", "label", "value", "ci_low", "ci_high"]).assign(n=n)
+
+
+def _scores(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    "Precision, recall and F1 of each class, (draws, classes) each, of confusion matrices (draws, true, predicted); 0 where nothing can be said."
+    right, true, said = np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=2), counts.sum(axis=1)
+    return right / np.maximum(said, 1), right / np.maximum(true, 1), 2 * right / np.maximum(true + said, 1)
+
+# %% ../nbs/40_metrics.ipynb #cell25
 def read_all(
     folder: str | Path,  # a run's `predictions`
 ) -> dict[str, pd.DataFrame]:

@@ -153,7 +153,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
                   help="Four papers on blood-cell classification, re-run from images to every figure and table.")
 
 Data = Annotated[str, typer.Option(help="pbc, kaggle, lisc, bloodmnist-64, synthetic, or the path of a folder or CSV of images")]
-Profile = Annotated[str, typer.Option(help="smoke (seconds), quick (minutes), full (the paper's own size)")]
+Profile = Annotated[str, typer.Option(help="smoke (seconds), quick (minutes), long (hours), full (the paper's own size)")]
 Seed = Annotated[int, typer.Option(help="the run's seed, 0 or more")]
 Out = Annotated[str, typer.Option(help="the run's folder; by default runs/<data>-<profile>-s<seed>")]
 

@@ -266,8 +266,8 @@ LAYOUT = "PBC_dataset_normal_DIB"
 
 def make(
     root: str | Path,  # the folder to write; its parents are made
-    images_per_class: int = 240,
-    slides: int = 60,
+    images_per_class: int = 160,
+    slides: int = 40,
     seed: int = 0,
     size: int = SIZE,  # width and height in pixels
 ) -> Path:

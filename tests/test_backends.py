@@ -29,6 +29,10 @@ with tempfile.TemporaryDirectory() as folder:
         histories.append(history)
 assert histories[0].equals(histories[1]), histories
 assert len(history) == 4 and history["val_loss"].iloc[-1] < history["val_loss"].iloc[0]
+with tempfile.TemporaryDirectory() as folder:
+    train.set_seed(0)
+    history = train.fit(cnn.khalil_scratch(2, 60), recipes.KHALIL_SCRATCH, pictures, codes, np.arange(48), np.arange(48, 64), 2, 0, folder)
+    assert history[["f1_score", "val_f1_score"]].to_numpy().min() > 0, history  # paper K's metric
 larger = rng.integers(0, 255, (4, 64, 64, 3), "uint8")
 vectors = transfer.frozen("MobileNetV2", 64, weights="random")[0].predict(larger, verbose=0)
 assert vectors.shape == (4, 1280) and np.isfinite(vectors).all()

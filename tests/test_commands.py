@@ -14,7 +14,7 @@ from conftest import BLOODCELL, REPOSITORY, run_bloodcell
 
 @pytest.mark.parametrize("arguments, message", [
     (["study", "--data", "pcb"], "unknown data set"),
-    (["study", "--profile", "fast"], "unknown profile 'fast': choose one of smoke, quick, full"),
+    (["study", "--profile", "fast"], "unknown profile 'fast': choose one of smoke, quick, long, full"),
     (["study", "--seed", "-1"], "the seed must be"),
     (["chapter", "nbs/study/99_none.ipynb"], "there is no notebook"),
     (["report"], "no chapter has run"),
