@@ -80,7 +80,8 @@ def verdict(claim: Claim, data: str, found: Measurement | None, reason: str = "n
     if found.ci_low <= claim.claimed <= found.ci_high:
         outcome = "the claim lies in the interval"
     else:
-        outcome = f"{abs(found.value - claim.claimed) * 100:.1f} points {'below' if found.value < claim.claimed else 'above'} the claim"
+        apart = abs(found.value - claim.claimed)
+        outcome = (f"{apart:.3f} nats" if claim.metric.endswith("loss") else f"{apart * 100:.1f} points") + f" {'below' if found.value < claim.claimed else 'above'} the claim"
     return f"{outcome}; {honest}" + ("" if found.profile == "full" else f"; profile {found.profile}, not the paper's size")
 
 
@@ -92,7 +93,7 @@ def claims_table(data: str, measured: dict[tuple[str, str], list[Measurement]], 
             row = {"paper": claim.paper, "experiment": claim.experiment, "metric": claim.metric, "claimed": claim.claimed}
             row |= asdict(found) if found else {"protocol": claim.protocol}
             rows.append(row | {"verdict": verdict(claim, data, found, reasons.get(claim.experiment, "not run"))})
-    return pd.DataFrame(rows).reindex(columns=COLUMNS)
+    return pd.DataFrame(rows).reindex(columns=COLUMNS).astype(dict.fromkeys(["n_test", "n_groups", "seeds"], "Int64"))
 
 # %% ../nbs/50_claims.ipynb #cell13
 PBC_COUNTS = {"basophil": 1218, "eosinophil": 3117, "erythroblast": 1551, "ig": 2895, "lymphocyte": 1214, "monocyte": 1420, "neutrophil": 3329, "platelet": 2348}

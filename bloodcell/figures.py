@@ -228,7 +228,7 @@ def confusion_rates(counts: pd.DataFrame, title: str) -> plt.Figure:
     axis.set_title(title, loc="left", fontsize=10)
     return figure
 
-
+# %% ../nbs/41_figures.ipynb #cell26
 def compare_models(ranking: pd.DataFrame, title: str) -> plt.Figure:
     "Accuracy with its 95 % interval and macro-F1 of each model, from `bloodcell.metrics.compare`."
     figure, axis = plt.subplots(figsize=(7, 0.5 * len(ranking) + 1.3))
@@ -255,7 +255,7 @@ def class_scores(scores: dict[str, pd.DataFrame], title: str) -> plt.Figure:
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
-# %% ../nbs/41_figures.ipynb #cell33
+# %% ../nbs/41_figures.ipynb #cell34
 def _unfold(layers: Sequence) -> list:
     "The layers, a backbone among them replaced by the last of its layers at each size of the map."
     found = []
@@ -302,7 +302,7 @@ def feature_scatter(parts: dict[str, tuple[np.ndarray, np.ndarray]], title: str)
     figure.suptitle(title, fontsize=10, x=0.02, ha="left")
     return figure
 
-
+# %% ../nbs/41_figures.ipynb #cell35
 def map_panels(placed: dict[str, np.ndarray], labels: np.ndarray, title: str) -> plt.Figure:
     "A panel for each network: `placed` maps its name to coordinates (n, 2) of `bloodcell.explain.feature_map`."
     figure, axes = plt.subplots(1, len(placed), figsize=(3.3 * len(placed) + 1.6, 3.6), squeeze=False)
@@ -317,14 +317,17 @@ def map_panels(placed: dict[str, np.ndarray], labels: np.ndarray, title: str) ->
 
 
 def claims_figure(claims: pd.DataFrame, title: str) -> plt.Figure:
-    "Claimed values as diamonds beside measured ones with their intervals, from `bloodcell.claims.claims_table`."
+    "Claimed values as diamonds (grey where the claim is about other data) beside measured ones with their intervals, from `bloodcell.claims.claims_table`."
     figure, axis = plt.subplots(figsize=(8, 0.42 * len(claims) + 1.3))
     place = np.arange(len(claims))
     axis.errorbar(claims["value"], place, xerr=[claims["value"] - claims["ci_low"], claims["ci_high"] - claims["value"]], fmt="o", color="#0072B2",
                   capsize=3, label="measured, 95 % interval over images")
-    axis.plot(claims["claimed"], place, "D", color="#D55E00", markersize=6, markerfacecolor="none", label="claimed")
+    other = claims["verdict"].str.startswith("not comparable").to_numpy()
+    for rows, tint, name in ((~other, "#D55E00", "claimed"), (other, "#999999", "claimed of another data set")):
+        if rows.any():
+            axis.plot(claims["claimed"][rows], place[rows], "D", color=tint, markersize=6, markerfacecolor="none", label=name)
     axis.set(yticks=place, yticklabels=[f"{row.paper}: {row.experiment}, {row.protocol}" for row in claims.itertuples()], xlabel="accuracy",
              ylim=(len(claims) - 0.4, -0.6))
     axis.set_title(title, loc="left", fontsize=10, pad=22)
-    axis.legend(frameon=False, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.99))
+    axis.legend(frameon=False, fontsize=8, ncols=3, loc="lower right", bbox_to_anchor=(1, 0.99))
     return figure

@@ -113,7 +113,8 @@ def confusion(table: pd.DataFrame, split: str = "test") -> pd.DataFrame:
 
 def intervals(table: pd.DataFrame, split: str = "test", draws: int = 1000) -> pd.DataFrame:
     """What a paper may claim of one side of the split, each with a 95 % interval: `metric`, `label` (empty for all classes), `value`,
-    `ci_low`, `ci_high`, `n`. Accuracy by Wilson, log loss by its standard error, the others by drawing the images again."""
+    `ci_low`, `ci_high`, `n`. Shares (accuracy, precision, recall) by Wilson, log loss by its standard error, F1 and the means over
+    classes by drawing the images again."""
     rows, classes = on(table, split), classes_of(table)
     one, n = summary(table, split), len(rows)
     chances = np.clip(rows[[f"p_{label}" for label in classes]].to_numpy(float)[np.arange(n), rows["label"].map(classes.index)], 1e-7, 1)
@@ -122,9 +123,12 @@ def intervals(table: pd.DataFrame, split: str = "test", draws: int = 1000) -> pd
              ("log loss", "", one["log_loss"], max(one["log_loss"] - error, 0), one["log_loss"] + error)]
     counts = confusion(table, split).to_numpy()
     again = rng_for(0, "intervals").multinomial(n, counts.ravel() / n, draws).reshape(draws, *counts.shape)
+    asked = {"precision": counts.sum(axis=0), "recall": counts.sum(axis=1)}
     for name, value, drawn in zip(("precision", "recall", "F1"), _scores(counts[None]), _scores(again), strict=True):
-        low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
-        found += [(name, label, value[0, place], low[place], high[place]) for place, label in enumerate(classes)]
+        edges = np.quantile(drawn, [0.025, 0.975], axis=0).T
+        if name in asked:
+            edges = [interval(right, total) if total else (0.0, 1.0) for right, total in zip(np.diagonal(counts), asked[name], strict=True)]
+        found += [(name, label, value[0, place], *edges[place]) for place, label in enumerate(classes)]
         found.append((f"macro {name}", "", value.mean(), *np.quantile(drawn.mean(axis=1), [0.025, 0.975])))
     return pd.DataFrame(found, columns=["metric", "label", "value", "ci_low", "ci_high"]).assign(n=n)
 

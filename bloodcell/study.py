@@ -181,7 +181,7 @@ def study(data: Data = "synthetic", profile: Profile = "quick", seed: Seed = 0, 
         raise BloodcellError(_what_failed(run))
     print(f"bloodcell: done. Open {run.folder / 'report.html'}")
 
-
+# %% ../nbs/60_study.ipynb #cell18
 def _wait_for(process: subprocess.Popen) -> int:
     "Its exit code. Ctrl-C reaches the whole group; Snakemake then ends its chapters itself, and is given the time to."
     try:
@@ -210,7 +210,7 @@ def _what_failed(run: Run) -> str:
     names = ", ".join(path.name.removesuffix(".failed.ipynb") for path in failed)
     return f"chapter {names} failed: the notebook with the error is {failed[0]}; finished chapters are kept"
 
-# %% ../nbs/60_study.ipynb #cell18
+# %% ../nbs/60_study.ipynb #cell19
 @app.command()
 def chapter(notebook: Path, data: Data = "synthetic", profile: Profile = "smoke", seed: Seed = 0, out: Out = "") -> None:
     "Run one chapter into a run folder."
@@ -231,7 +231,7 @@ def report(data: Data = "synthetic", profile: Profile = "quick", seed: Seed = 0,
         raise BloodcellError(f"no chapter has run in {run.folder} yet: run `bloodcell study` first")
     print(f"bloodcell: {write_report(run, present)}")
 
-# %% ../nbs/60_study.ipynb #cell19
+# %% ../nbs/60_study.ipynb #cell20
 @app.command()
 def fetch(name: Annotated[str, typer.Argument(help="pbc, kaggle, or bloodmnist-28, -64, -128, -224")],
           folder: Annotated[str, typer.Option(help="where to unpack it; by default its place in BLOODCELL_DATA")] = "") -> None:
@@ -240,7 +240,7 @@ def fetch(name: Annotated[str, typer.Argument(help="pbc, kaggle, or bloodmnist-2
 
     print(f"bloodcell: {name} is in {fetch_data(name, folder)}")
 
-# %% ../nbs/60_study.ipynb #cell20
+# %% ../nbs/60_study.ipynb #cell21
 @app.command()
 def verify(name: Annotated[str, typer.Argument(help="pbc, kaggle, bloodmnist-64, ...")], folder: Path,
            listing: Annotated[str, typer.Option(help="a SHA256SUMS from elsewhere; by default the one in the folder")] = "") -> None:
@@ -272,7 +272,7 @@ def audit(data: Annotated[str, typer.Argument(help="a data set of the catalogue,
               f"; TWO LABELS: {pair.first_label} and {pair.second_label}"))
     print(f"bloodcell: tables, exclude.csv and the cleaned images.csv are in {folder}")
 
-# %% ../nbs/60_study.ipynb #cell21
+# %% ../nbs/60_study.ipynb #cell22
 def main() -> None:
     "The command `bloodcell`: what a person can mend is one line, without a stack trace."
     try:

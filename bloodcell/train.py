@@ -29,6 +29,7 @@ def set_seed(seed: int) -> None:
         import tensorflow
 
         tensorflow.config.experimental.enable_op_determinism()
+        tensorflow.get_logger().setLevel("ERROR")  # its hints about retracing are no news to a reader of the study
 
 
 class Batches(keras.utils.PyDataset):
@@ -169,7 +170,7 @@ def describe(recipe: Recipe, source, *arrays: np.ndarray) -> str:
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
-
+# %% ../nbs/30_train.ipynb #cell14
 def fit(
     network: keras.Model,  # with class probabilities as its output; ends with its best weights
     recipe: Recipe,
@@ -200,7 +201,7 @@ def fit(
     write_table(history, Path(folder) / f"{network.name}.history.csv")
     return history
 
-# %% ../nbs/30_train.ipynb #cell25
+# %% ../nbs/30_train.ipynb #cell26
 def save_network(network: keras.Model, file: str | Path) -> None:
     "Write a network as `.keras` in one step, so that nobody reads half of it."
     with atomic(Path(file)) as scratch:
