@@ -42,7 +42,8 @@ def tables(folder):
 def start_and_interrupt(folder, when):
     "Start a study and press Ctrl-C a little after it prints `when`; the exit code."
     process = subprocess.Popen([str(BLOODCELL), "study", "--profile", "smoke", "--out", str(folder)], stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, text=True, start_new_session=True)
+                               stderr=subprocess.STDOUT, text=True, start_new_session=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # a background job is deaf to Ctrl-C
     printed = ""
     for line in process.stdout:
         printed += line
