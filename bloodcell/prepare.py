@@ -109,6 +109,12 @@ class Prepared:
         "The class of each image as its place in `classes`: int32, (n,)."
         return self.images["label"].map({label: code for code, label in enumerate(self.classes)}).to_numpy("int32")
 
+    def ten_classes(self) -> tuple[list[str], pd.Series, np.ndarray]:
+        "Paper A's ten classes, the one of each image (empty where its file name does not say), and its place among them (-1 there)."
+        labels = catalog.ten_labels(self.images)
+        classes = sorted(set(labels) - {""})
+        return classes, labels, np.array([classes.index(label) if label else -1 for label in labels], "int32")
+
     def rows(self, side: str) -> np.ndarray:
         "Row numbers of the images that `train`, of the `validation` or of the `test`."
         return np.flatnonzero(self.images["split"] == side)
