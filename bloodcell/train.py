@@ -164,7 +164,7 @@ METRICS = {"accuracy": lambda: "accuracy", "f1_score": F1Score}
 def describe(recipe: Recipe, source, *arrays: np.ndarray) -> str:
     "A hash of what a training is about: recipe, images or features, classes and rows. The number of epochs does not count."
     name = getattr(source, "key", "") or Path(str(getattr(source, "filename", ""))).name
-    settings = (recipe.size, recipe.batch_size, recipe.learning_rate, recipe.loss, recipe.augmentation, name)
+    settings = (recipe.size, recipe.batch_size, recipe.learning_rate, recipe.epsilon, recipe.loss, recipe.metrics, recipe.augmentation, name)
     digest = hashlib.sha256(repr(settings).encode())
     for array in arrays:
         digest.update(np.ascontiguousarray(array).tobytes())
