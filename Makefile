@@ -1,13 +1,21 @@
-# make study DATA=pbc PROFILE=quick SEED=0 OUT=folder CORES=2; BLOODCELL_DATA names the folder of the images.
+# make study DATA=pbc PROFILE=quick SEED=0 SEEDS=3 OUT=folder CORES=2; BLOODCELL_DATA names the folder of the images.
 PYTHON ?= python3
 DATA ?= synthetic
 PROFILE ?= quick
 SEED ?= 0
+SEEDS ?= 0
 OUT ?=
 CORES ?= 0
 
+# A misspelt setting would be ignored without a word.
+SETTINGS := PYTHON DATA PROFILE SEED SEEDS OUT CORES BLOODCELL_DATA BLOODCELL_WEIGHTS BLOODCELL_HOME
+UNKNOWN := $(filter-out $(SETTINGS),$(foreach setting,$(MAKEOVERRIDES),$(firstword $(subst =, ,$(setting)))))
+ifneq ($(UNKNOWN),)
+$(error there is no setting $(UNKNOWN): choose among $(SETTINGS))
+endif
+
 BIN := .venv/bin
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 ifneq ($(BLOODCELL_DATA),)
 export BLOODCELL_DATA := $(abspath $(BLOODCELL_DATA))
 endif
@@ -15,10 +23,19 @@ ifneq ($(BLOODCELL_WEIGHTS),)
 export BLOODCELL_WEIGHTS := $(abspath $(BLOODCELL_WEIGHTS))
 endif
 
-.PHONY: study test lab bench notebooks lock clean
+.PHONY: help study test lab bench notebooks lock clean
+
+help:
+	@echo "make study      run the study (DATA=synthetic PROFILE=quick SEED=0 SEEDS=0 OUT= CORES=0)"
+	@echo "make test       pass the tests"
+	@echo "make lab        open the notebooks in JupyterLab"
+	@echo "make bench      measure the ratios behind the design"
+	@echo "make notebooks  run the chapters on the synthetic set and store their outputs"
+	@echo "make lock       renew requirements.lock"
+	@echo "make clean      remove what was made: .venv, runs, cache"
 
 study: .venv/installed
-	@$(BIN)/bloodcell study --data "$(DATA)" --profile "$(PROFILE)" --seed "$(SEED)" --out "$(OUT)" --cores "$(CORES)"
+	@$(BIN)/bloodcell study --data "$(DATA)" --profile "$(PROFILE)" --seed "$(SEED)" --seeds "$(SEEDS)" --out "$(OUT)" --cores "$(CORES)"
 
 # The study's chapters are left to pytest, which runs them all by papermill.
 test: .venv/installed
@@ -36,7 +53,7 @@ bench: .venv/installed
 notebooks: .venv/installed
 	$(BIN)/nbdev_export
 	rm -rf runs/synthetic-quick-s0
-	$(MAKE) study DATA=synthetic PROFILE=quick SEED=0 OUT=
+	$(MAKE) study DATA=synthetic PROFILE=quick SEED=0 SEEDS=0 OUT=
 	$(BIN)/python workflow/refresh.py
 	$(BIN)/nbdev_clean
 

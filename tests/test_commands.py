@@ -1,28 +1,40 @@
 """Whole commands: what a person types, what is printed, what is left behind."""
 
+import json
 import os
+import re
 import shutil
-import signal
 import subprocess
-import time
+import sys
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import pytest
 from conftest import BLOODCELL, REPOSITORY, run_bloodcell
+
+from bloodcell.config import get_profile
+from bloodcell.dataset import prepare
+from bloodcell.experiment import run
+from bloodcell.recipes import get_recipe
+from bloodcell.runs import open_run
 
 
 @pytest.mark.parametrize("arguments, message", [
     (["study", "--data", "pcb"], "unknown data set"),
     (["study", "--profile", "fast"], "unknown profile 'fast': choose one of smoke, quick, long, full"),
     (["study", "--seed", "-1"], "the seed must be"),
+    (["study", "--seeds", "-1"], "the number of seeds must be"),
     (["chapter", "nbs/study/99_none.ipynb"], "there is no notebook"),
+    (["experiment", "sravani2023_ccn"], "unknown recipe"),
+    (["experiment", "sravani2023_cnn", "--protocol", "jarjees2022"], "has no protocol 'jarjees2022'"),
     (["report"], "no chapter has run"),
 ])
 def test_a_wrong_request_is_answered_in_one_line(tmp_path, arguments, message):
     done = run_bloodcell(*arguments, "--out", tmp_path / "run")
     assert done.returncode == 1 and message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1 and "Traceback" not in done.stderr + done.stdout
+    assert "report" in arguments or not (tmp_path / "run").exists()  # a request that cannot be meant leaves nothing behind
 
 
 def test_a_missing_data_root_and_an_unwritable_folder_are_named(tmp_path):
@@ -33,45 +45,69 @@ def test_a_missing_data_root_and_an_unwritable_folder_are_named(tmp_path):
     assert blocked.returncode == 1 and str(tmp_path / "file/run") in blocked.stderr
 
 
-def tables(folder):
-    "The bytes of all tables, predictions and histories of a run."
-    return {path.relative_to(folder).as_posix(): path.read_bytes()
-            for kind in ("tables", "predictions", "models") for path in sorted((folder / kind).glob("*.csv"))}
+def test_every_command_explains_itself():
+    told = run_bloodcell("--help").stdout
+    for command in ("study", "experiment", "experiments", "chapter", "report", "fetch", "verify", "audit"):
+        assert command in told and run_bloodcell(command, "--help").returncode == 0
+    assert run_bloodcell("--version").stdout.startswith("bloodcell ")
 
 
-def start_and_interrupt(folder, when):
-    "Start a study and press Ctrl-C a little after it prints `when`; the exit code."
-    process = subprocess.Popen([str(BLOODCELL), "study", "--profile", "smoke", "--out", str(folder)], stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, text=True, start_new_session=True,
-                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # a background job is deaf to Ctrl-C
-    printed = ""
-    for line in process.stdout:
-        printed += line
-        if when in line:
-            time.sleep(6)
-            os.killpg(process.pid, signal.SIGINT)
-            break
-    printed += process.stdout.read()
-    return process.wait(timeout=120), printed
+def test_a_stopped_and_killed_study_ends_with_the_predictions_of_undisturbed_experiments(smoke_study, tmp_path):
+    folder, (stopped, words), (killed, _), done = smoke_study
+    assert stopped != 0 and killed == -9 and "Traceback" not in words.splitlines()[-1]
+    assert done.stdout.strip().splitlines()[-1] == f"bloodcell: done. Open {folder / 'report.html'}"
+    assert "colour_baseline" not in done.stdout  # a finished experiment is not run again
+    dataset = prepare(open_run("synthetic", "smoke", 0, str(tmp_path / "run")))
+    for name in ("sravani2023_hybrid_network", "khalil2022_scratch", "colour_baseline"):  # in mid training, killed, done before
+        undisturbed = run(get_recipe(name).scaled(get_profile("smoke")), dataset, 0, tmp_path / "run")
+        for file in ("predictions.csv", "history.csv"):
+            whole, broken = (place / "experiments" / undisturbed.key / file for place in (tmp_path / "run", folder))
+            assert whole.exists() == broken.exists() and (not whole.exists() or whole.read_bytes() == broken.read_bytes())
 
 
-def test_an_interrupted_study_goes_on_and_ends_with_the_same_tables(tmp_path):
-    whole, broken, log = tmp_path / "whole", tmp_path / "broken", tmp_path / "whole.log"
-    with log.open("w") as output:  # beside the one that is disturbed: both use one cache
-        undisturbed = subprocess.Popen([str(BLOODCELL), "study", "--profile", "smoke", "--out", str(whole)], stdout=output, stderr=output)
-    for when in ("bloodcell: 01_data", "bloodcell: 04_small_cnn"):
-        code, printed = start_and_interrupt(broken, when)
-        assert code != 0 and not (broken / "report.html").exists()
-        assert "Traceback" not in printed.splitlines()[-1]
-    done = run_bloodcell("study", "--profile", "smoke", "--out", broken)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "bloodcell: 01_data" not in done.stdout  # finished chapters are not run again
-    assert undisturbed.wait(timeout=1800) == 0, log.read_text()
-    assert log.read_text().strip().splitlines()[-1] == f"bloodcell: done. Open {whole / 'report.html'}"
-    assert tables(whole) == tables(broken) and len(tables(whole)) > 10
-    assert {"manifest.json", "report.html", "figures", "tables", "predictions", "models", "notebooks"} <= set(os.listdir(broken))
-    page = (whole / "report.html").read_text()
-    assert "synthetic" in page and "https://colab" not in page and page.count("<details") > 20
+def test_a_study_leaves_everything_where_it_belongs(smoke_study):
+    folder, *_, done = smoke_study
+    assert {"manifest.json", "plan.json", "report.html", "figures", "tables", "experiments", "notebooks", "logs"} <= set(os.listdir(folder))
+    planned = json.loads((folder / "plan.json").read_text())["experiments"]
+    records = json.loads((folder / "manifest.json").read_text())["records"]
+    assert {f"experiments/{key}" for key in planned} | {path.stem for path in (folder / "notebooks").glob("*.ipynb")} <= set(records)
+    page = (folder / "report.html").read_text()
+    assert "synthetic" in page and "https://colab" not in page and page.count("<details") > 20 and "object at 0x" not in page
+    counted = re.findall(r"^\[ ?(\d+)/(\d+)\]", done.stdout, re.M)
+    assert counted[-1][0] == counted[-1][1] == str(len(planned) + 13)  # the last line is the last job: 12 chapters and the report
+    claims = pd.read_csv(folder / "tables/claims.csv")
+    assert claims["verdict"].notna().all() and len(claims) >= 69
+
+
+def test_a_second_study_computes_nothing(smoke_study):
+    folder = smoke_study[0]
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.csv")}
+    again = run_bloodcell("study", "--profile", "smoke", "--out", folder)
+    assert again.returncode == 0 and not re.search(r"^\[", again.stdout, re.M)
+    changed = [path.name for path, when in before.items() if path.stat().st_mtime_ns != when]
+    assert not changed
+
+
+def test_another_augmentation_runs_the_experiments_that_use_it_and_no_other(smoke_study, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(smoke_study[0], folder)
+    program = ("import dataclasses; from bloodcell import recipes; from bloodcell.cli import app\n"
+               "wider = dataclasses.replace(recipes.JARJEES_MOBILENET, augmentation=dict(rotation=90))\n"
+               "recipes.RECIPES['jarjees2022_mobilenetv2'] = wider\n"
+               f"app(['experiments', '--profile', 'smoke', '--out', {str(folder)!r}])")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"^\[.*?\] (\S+)", done.stdout, re.M) == ["jarjees2022_mobilenetv2/jarjees2022/s0"]
+
+
+def test_snakemake_knows_experiments_and_hands_them_out_one_by_one(tmp_path):
+    done = run_bloodcell("study", "--profile", "smoke", "--cores", "1", "--out", tmp_path / "run", "--", "--dry-run")
+    log = (tmp_path / "run/logs/snakemake.log").read_text()
+    assert done.returncode == 0, done.stderr
+    counts = dict(re.findall(r"^(\w+)\s+(\d+)$", done.stdout + log, re.M))
+    planned = json.loads((tmp_path / "run/plan.json").read_text())["experiments"]
+    assert counts["experiment"] == str(len(planned)) and counts["chapter"] == "12"
+    assert all(line["fingerprint"] for line in planned.values())
 
 
 def test_a_failed_chapter_leaves_its_notebook_and_its_name_in_the_last_line(tmp_path):
@@ -82,11 +118,23 @@ def test_a_failed_chapter_leaves_its_notebook_and_its_name_in_the_last_line(tmp_
     notebook = nbformat.read(chapter, as_version=4)
     notebook.cells.insert(5, nbformat.v4.new_code_cell("1 / 0"))
     nbformat.write(notebook, chapter)
-    done = run_bloodcell("study", "--profile", "smoke", "--out", tmp_path / "run", BLOODCELL_HOME=home)
+    done = run_bloodcell("chapter", "01_data", "--profile", "smoke", "--out", tmp_path / "run", BLOODCELL_HOME=home)
     failed = tmp_path / "run/notebooks/01_data.failed.ipynb"
     assert done.returncode == 1
-    assert "01_data" in done.stderr.strip().splitlines()[-1] and str(failed) in done.stderr.strip().splitlines()[-1]
+    assert "01_data" in done.stderr and str(failed) in done.stderr.strip().splitlines()[-1]
     assert "ZeroDivisionError" in failed.read_text()
+
+
+def test_a_chapter_alone_runs_the_experiments_it_shows(tmp_path):
+    import papermill
+
+    source = REPOSITORY / "nbs/study/04_sravani_cnn.ipynb"
+    parameters = {"out": str(tmp_path / "run"), "seeds": 2}
+    papermill.execute_notebook(str(source), str(tmp_path / "out.ipynb"), parameters, kernel_name="python3", cwd=str(tmp_path),
+                               progress_bar=False)
+    table = pd.read_csv(tmp_path / "run/tables/sravani2023_cnn_by_seed.csv")
+    assert table["protocol"].value_counts().to_dict() == {"group-disjoint": 2, "sravani2023": 2, "sravani2023-grouped": 2}
+    assert set(table["seed"]) == {0, 1}
 
 
 def test_a_wheel_works_in_another_folder(tmp_path):
@@ -96,8 +144,27 @@ def test_a_wheel_works_in_another_folder(tmp_path):
     wheel = next(tmp_path.glob("bloodcell-*.whl"))
     subprocess.run([*pip, "install", "--no-deps", "--target", tmp_path / "site", wheel], check=True)
     program = ("import bloodcell; from bloodcell.config import home; from bloodcell.transfer import frozen, head; "
-               "from bloodcell.catalog import CATALOG, originals_table; "
-               "print(bloodcell.__file__, home(), len(originals_table(CATALOG['kaggle'])))")
+               "from bloodcell.datasets import CATALOG, originals_table; from bloodcell.runs import environment; "
+               "print(bloodcell.__file__, home(), len(originals_table(CATALOG['kaggle'])), environment()['git_commit'])")
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)  # a repository that happens to surround it
     done = subprocess.run([python, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True,
                           env=os.environ | {"PYTHONPATH": str(tmp_path / "site")})
-    assert done.stdout.split() == [str(tmp_path / "site/bloodcell/__init__.py"), str(tmp_path), "12444"]
+    assert done.stdout.split() == [str(tmp_path / "site/bloodcell/__init__.py"), str(tmp_path), "12444", "None"]
+
+
+@pytest.mark.parametrize("arguments, code, words", [
+    ([], 0, "make study"), (["help"], 0, "make bench"), (["-n", "study"], 0, "bloodcell study"), (["-n", "test"], 0, "pytest"),
+    (["-n", "lab"], 0, "jupyter lab"), (["-n", "bench"], 0, "workflow/bench.py"), (["-n", "notebooks"], 0, "refresh.py"),
+    (["-n", "lock"], 0, "uv pip compile"), (["-n", "clean"], 0, "rm -rf"),
+    (["-n", "study", "PROFLE=quick"], 2, "PROFLE"),
+])
+def test_the_targets_of_the_makefile(arguments, code, words):
+    done = subprocess.run(["make", *arguments], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == code and words in done.stdout + done.stderr
+
+
+def test_the_benchmarks_run():
+    done = subprocess.run([sys.executable, "workflow/bench.py", "--brief"], cwd=REPOSITORY, capture_output=True, text=True, timeout=600,
+                          env=os.environ | {"BLOODCELL_DATA": "/nowhere"})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("ratio") == 4

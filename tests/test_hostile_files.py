@@ -1,8 +1,9 @@
-"""Files that are damaged, misnamed or malicious are set aside with a reason; none stops the study with a stack trace."""
+"""Files that are damaged, misnamed or malicious are excluded with a reason; none stops the study with a stack trace."""
 
 import io
 import os
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from PIL import Image
 
 from bloodcell import images, synthetic
 from bloodcell.audit import audit
-from bloodcell.catalog import from_folder, scan
-from bloodcell.config import BloodcellError, open_run
-from bloodcell.prepare import prepare
-from bloodcell.quality import UnreadableImage, inspect, read_image, set_aside
+from bloodcell.config import BloodcellError
+from bloodcell.dataset import prepare
+from bloodcell.datasets import from_folder, scan
+from bloodcell.quality import UnreadableImage, exclude, inspect, read_image
+from bloodcell.runs import open_run
 
 
 def encoded(form, mode="RGB", **options):
@@ -90,17 +92,17 @@ UNREADABLE = {"empty.jpg": b"", "text.jpg": b"no image", "cut.jpg": JPEG[: len(J
               "float.tif": encoded("TIFF", "F"), "script.eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n"}
 
 
-def test_hostile_files_are_set_aside_and_the_rest_is_cached(laboratory, tmp_path):
+def test_hostile_files_are_exclude_and_the_rest_is_cached(laboratory, tmp_path):
     for name, content in (READABLE | UNREADABLE).items():
         (laboratory / "blast" / name).write_bytes(content)
     (laboratory / "blast/folder.jpg").mkdir()
     (laboratory / "blast/broken.jpg").symlink_to(laboratory / "nowhere.jpg")
-    usable, aside = set_aside(inspect(scan(from_folder(laboratory), laboratory), laboratory))
+    usable, excluded = exclude(inspect(scan(from_folder(laboratory), laboratory), laboratory))
     expected = {f"blast/{name}" for name in [*UNREADABLE, "folder.jpg", "broken.jpg"]}
-    assert set(aside["path"]) == expected
-    assert (aside["problem"] != "").all() and not aside["problem"].str.contains("Traceback|0x").any()
+    assert set(excluded["path"]) == expected
+    assert (excluded["problem"] != "").all() and not excluded["problem"].str.contains("Traceback|0x").any()
     assert len(usable) == 24 + len(READABLE)
-    cache = images.build(usable, laboratory, 32, tmp_path / "cache")
+    cache = images.build(usable, laboratory, images.Pixels(32), tmp_path / "cache")
     assert cache[:].shape == (len(usable), 32, 32, 3)
 
 
@@ -123,11 +125,25 @@ def test_a_hundred_thousand_files_in_one_folder(tmp_path):
     assert len(manifest) == 100_002 and manifest["group"].nunique() == 1
 
 
+def test_a_named_pipe_among_the_images_is_excluded_and_not_waited_for(laboratory):
+    os.mkfifo(laboratory / "blast/pipe.jpg")
+    _, excluded = exclude(inspect(scan(from_folder(laboratory), laboratory), laboratory))
+    assert excluded["path"].tolist() == ["blast/pipe.jpg"] and "a pipe" in excluded["problem"].iloc[0]
+
+
+def test_threads_leave_the_warning_filters_of_the_process_alone(laboratory, tmp_path):
+    before = list(warnings.filters)
+    for _ in range(5):
+        usable, _ = exclude(inspect(scan(from_folder(laboratory), laboratory), laboratory))
+    images.build(usable, laboratory, images.Pixels(8), tmp_path / "cache")
+    assert warnings.filters == before
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read every file")
-def test_a_file_without_read_permission_is_set_aside(laboratory):
+def test_a_file_without_read_permission_is_exclude(laboratory):
     (laboratory / "blast/0.png").chmod(0)
-    _, aside = set_aside(inspect(scan(from_folder(laboratory), laboratory), laboratory))
-    assert aside["path"].tolist() == ["blast/0.png"] and "ermission" in aside["problem"].iloc[0]
+    _, excluded = exclude(inspect(scan(from_folder(laboratory), laboratory), laboratory))
+    assert excluded["path"].tolist() == ["blast/0.png"] and "ermission" in excluded["problem"].iloc[0]
 
 
 def test_a_jpeg_cut_at_each_of_its_markers_is_refused(tmp_path):
@@ -150,12 +166,12 @@ def test_scan_audit_and_cache_get_over_any_mixture(tmp_path_factory, names, seed
             Image.fromarray(rng.integers(0, 255, (40, 50, 3), dtype="uint8")).save(place / label / f"good {number}.png")
     for name in names:
         (place / ("blast", "lymphocyte")[rng.integers(2)] / name).write_bytes((READABLE | UNREADABLE)[name])
-    usable, aside = set_aside(inspect(scan(from_folder(place), place), place))
-    assert {Path(path).name for path in aside["path"]} == set(names) & set(UNREADABLE)
-    report = audit(usable, aside, place)
-    assert set(aside["path"]) <= set(report.exclusions["path"])
+    usable, excluded = exclude(inspect(scan(from_folder(place), place), place))
+    assert {Path(path).name for path in excluded["path"]} == set(names) & set(UNREADABLE)
+    report = audit(usable, excluded, place)
+    assert set(excluded["path"]) <= set(report.exclusions["path"])
     assert not any("good" in path for path in [*report.pairs["first"], *report.pairs["second"]])
-    assert images.build(usable, place, 16, place / "cache")[:].shape == (10 + len(set(names) & set(READABLE)), 16, 16, 3)
+    assert images.build(usable, place, images.Pixels(16), place / "cache")[:].shape == (10 + len(set(names) & set(READABLE)), 16, 16, 3)
 
 
 @pytest.mark.parametrize("damage, message", [

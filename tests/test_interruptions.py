@@ -5,7 +5,7 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from bloodcell import catalog, images, synthetic
+from bloodcell import datasets, images, synthetic
 from bloodcell.config import BloodcellError
 
 
@@ -31,18 +31,17 @@ def test_an_interrupted_drawing_leaves_no_data_set(tmp_path):
 @pytest.fixture
 def small_set(tmp_path):
     root = synthetic.make(tmp_path / "set", images_per_class=3, slides=3, size=32) / synthetic.LAYOUT
-    return catalog.scan(catalog.CATALOG["pbc"], root), root
+    return datasets.scan(datasets.CATALOG["pbc"], root), root
 
 
 def test_an_interrupted_cache_decodes_only_what_is_missing(small_set, tmp_path):
     manifest, root = small_set
-    whole = images.build(manifest, root, 16, tmp_path / "whole")
+    whole = images.build(manifest, root, images.Pixels(16), tmp_path / "whole")
     with mock.patch("bloodcell.images.CHUNK", 4):
         with mock.patch("bloodcell.images.load", stop_after(18, images.load)), pytest.raises(KeyboardInterrupt):
-            images.build(manifest, root, 16, tmp_path / "broken")
-        assert not list((tmp_path / "broken").glob("*.npy"))
+            images.build(manifest, root, images.Pixels(16), tmp_path / "broken")
         with mock.patch("bloodcell.images.load", stop_after(8, images.load)):  # 16 of 24 were done
-            again = images.build(manifest, root, 16, tmp_path / "broken")
+            again = images.build(manifest, root, images.Pixels(16), tmp_path / "broken")
     assert np.array_equal(again[:], whole[:])
 
 
@@ -50,4 +49,4 @@ def test_a_cache_that_cannot_be_written_says_so(small_set, tmp_path):
     manifest, root = small_set
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(BloodcellError, match="file/cache"):
-        images.build(manifest, root, 16, tmp_path / "file/cache")
+        images.build(manifest, root, images.Pixels(16), tmp_path / "file/cache")

@@ -1,7 +1,7 @@
 """`make bench`: ratios measured in one run, written to runs/bench/bench.csv.
 
 Real images come from BLOODCELL_DATA/pbc; without it the synthetic set is used and the table says so.
-Ratios are what to trust; images a second depend on the machine.
+Ratios are what to trust; images a second depend on the machine. `--brief` shows in a minute that every benchmark runs.
 """
 
 import os
@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,18 +19,20 @@ import pandas as pd
 import tensorflow as tf
 from PIL import Image
 
-from bloodcell import catalog, images, prepare, synthetic
-from bloodcell.augment import augmentation
-from bloodcell.config import cache_root, home, write_table
-from bloodcell.quality import set_aside
-from bloodcell.recipes import ASGHAR_FROZEN
+from bloodcell import dataset, datasets, images, synthetic
+from bloodcell.augment import RandomAffine
+from bloodcell.config import BloodcellError, cache_root, home
+from bloodcell.quality import exclude
+from bloodcell.recipes import ASGHAR_FROZEN, KHALIL
+from bloodcell.runs import write_table
 from bloodcell.train import fit
-from bloodcell.transfer import NoWeights, features, frozen, head, with_head
+from bloodcell.transfer import features, frozen, head, with_head
 
 SIZE, BATCH = 128, 64
+BRIEF = "--brief" in sys.argv[1:]
 
 
-def rate(step, n: int, seconds: float = 6.0) -> float:
+def rate(step, n: int, seconds: float = 0.2 if BRIEF else 6.0) -> float:
     "Items a second of `step`, which handles `n` items a call, over at least `seconds`, after one call to warm up."
     step()
     start, calls = time.perf_counter(), 0
@@ -42,18 +45,19 @@ def rate(step, n: int, seconds: float = 6.0) -> float:
 def find_images() -> tuple[str, Path, pd.DataFrame]:
     "What is measured on: name, root and usable images."
     try:
-        name, (entry, root) = "pbc", catalog.find("pbc")
-    except Exception:
-        synthetic.make(cache_root() / catalog.SYNTHETIC)
-        name, (entry, root) = "synthetic", catalog.find("synthetic")
-    return name, root, set_aside(prepare.read_manifest(entry, root))[0]
+        name, (entry, root) = "pbc", datasets.find("pbc")
+    except BloodcellError:
+        synthetic.make(cache_root() / datasets.SYNTHETIC)
+        name, (entry, root) = "synthetic", datasets.find("synthetic")
+    usable, _ = exclude(dataset.read_manifest(entry, root)[0])
+    return name, root, dataset.subsample(usable, 200 if BRIEF else None)
 
 
-def bench_augmentation(root: Path, usable: pd.DataFrame, cache: images.ImageCache) -> dict:
-    "K's augmentation: from the cache through our layer, against ImageDataGenerator from the files."
+def bench_augmentation(root: Path, usable: pd.DataFrame, cache: images.Rows) -> dict:
+    "The augmentation of Khalil and Abu-Naser (2022): from the cache through our layer, against ImageDataGenerator from the files."
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
-    rng, layer = np.random.default_rng(0), tf.function(partial(augmentation("khalil"), training=True))  # compiled, as in training
+    rng, layer = np.random.default_rng(0), tf.function(partial(RandomAffine(**KHALIL.augmentation), training=True))
     ours = rate(lambda: layer(cache[np.sort(rng.choice(len(cache), BATCH, replace=False))]).numpy(), BATCH)
     generator = ImageDataGenerator(rotation_range=30, width_shift_range=0.2, height_shift_range=0.2,
                                    horizontal_flip=True, vertical_flip=True)
@@ -64,7 +68,8 @@ def bench_augmentation(root: Path, usable: pd.DataFrame, cache: images.ImageCach
             link.symlink_to(root / path)
         flow = generator.flow_from_directory(folder, target_size=(SIZE, SIZE), batch_size=BATCH, follow_links=True)
         theirs = rate(lambda: next(flow), BATCH)
-    return {"what": "K's augmentation at 128 px, images a second", "ours": ours, "other": theirs, "other_is": "ImageDataGenerator",
+    return {"what": "augmentation of khalil2022 at 128 px, images a second", "ours": ours, "other": theirs,
+            "other_is": "ImageDataGenerator",
             "ratio": ours / theirs, "goal": "at least 5", "note": ""}
 
 
@@ -73,7 +78,7 @@ def bench_decoding(root: Path, usable: pd.DataFrame) -> dict:
     some = usable.sample(min(2000, len(usable)), random_state=0)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        images.build(some, root, SIZE, folder)
+        images.build(some, root, images.Pixels(SIZE), folder)
         ours = len(some) / (time.perf_counter() - start)
     start = time.perf_counter()
     for path in some["path"]:
@@ -83,29 +88,27 @@ def bench_decoding(root: Path, usable: pd.DataFrame) -> dict:
             "ratio": ours / theirs, "goal": "", "note": "decoded once, not once an epoch"}
 
 
-def bench_head(usable: pd.DataFrame, cache: images.ImageCache, codes: np.ndarray) -> dict:
-    "150 epochs of head training on cached features against training through the frozen backbone."
-    try:
-        backbone, source = frozen("MobileNetV2", SIZE)
-    except NoWeights:
-        backbone, source = frozen("MobileNetV2", SIZE, weights="random")
+def bench_head(usable: pd.DataFrame, cache: images.Rows, codes: np.ndarray) -> dict:
+    "Epochs of head training on cached features against training through the frozen backbone."
+    backbone, source = frozen("MobileNetV2", SIZE, weights="imagenet or random")
+    epochs = 3 if BRIEF else 150
     train, validation = np.arange(0, len(codes), 2), np.arange(1, len(codes), 20)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         vectors = features(backbone, cache, folder)
         extraction = time.perf_counter() - start
         start = time.perf_counter()
-        fit(head(1280, int(codes.max()) + 1), ASGHAR_FROZEN, vectors, codes, train, validation, 150, 0, folder)
+        top, recipe = head(1280, int(codes.max()) + 1), replace(ASGHAR_FROZEN[0], epochs=(epochs,))
+        fit(top, recipe, vectors, codes, train, validation, 0, Path(folder) / "head.npz")
         ours = time.perf_counter() - start
     few = train[:512]  # two epochs over a part: the backbone's time grows with the number of images
     model = with_head(backbone, head(1280, int(codes.max()) + 1))
     with tempfile.TemporaryDirectory() as folder:
-        fit(model, ASGHAR_FROZEN, cache, codes, few[:128], few[:128], 1, 0, folder)  # warm up
-        (Path(folder) / f"{model.name}.state.npz").unlink()
+        fit(model, replace(recipe, epochs=(1,)), cache, codes, few[:128], few[:128], 0, Path(folder) / "warm.npz")
         start = time.perf_counter()
-        fit(model, ASGHAR_FROZEN, cache, codes, few, few[:1], 2, 0, folder)
-        through = (time.perf_counter() - start) / 2 * len(train) / len(few) * 150
-    return {"what": f"150 epochs of a linear head on {len(train):,} images, seconds", "ours": ours, "other": through,
+        fit(model, replace(recipe, epochs=(2,)), cache, codes, few, few[:1], 0, Path(folder) / "through.npz")
+        through = (time.perf_counter() - start) / 2 * len(train) / len(few) * epochs
+    return {"what": f"{epochs} epochs of a linear head on {len(train):,} images, seconds", "ours": ours, "other": through,
             "other_is": "through the frozen backbone", "ratio": through / ours, "goal": "at least 100",
             "note": f"slow side extrapolated from 2 epochs of {len(few)} images; features took {extraction:.0f} s once "
                     f"(with them the ratio is {through / (ours + extraction):.0f}); weights: {source}"}
@@ -118,9 +121,9 @@ import resource, sys, tempfile, pathlib, numpy as np, pandas as pd
 from bloodcell import images
 root, rows = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 names = sorted(root.iterdir())
-manifest = pd.DataFrame({"path": [names[n % len(names)].name for n in range(rows)], "sha256": [str(n) for n in range(rows)]})
+manifest = pd.DataFrame({"path": [names[n % len(names)].name for n in range(rows)], "sha256": [f"{n:064}" for n in range(rows)]})
 with tempfile.TemporaryDirectory(dir=sys.argv[3]) as folder:
-    cache = images.build(manifest, root, 128, folder)
+    cache = images.build(manifest, root, images.Pixels(128), folder)
     order = np.random.default_rng(0).permutation(rows)
     for start in range(0, rows, 64):
         cache[order[start:start + 64]]
@@ -139,14 +142,15 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 def bench_memory() -> dict:
     "Peak memory of filling and reading the cache with 1x and with 10x the images."
-    once, tenfold = peak_memory(1_500), peak_memory(15_000)
-    return {"what": "peak memory of a process with the cache, MiB, 15,000 images", "ours": tenfold, "other": once,
-            "other_is": "1,500 images", "ratio": tenfold / once, "goal": "flat (about 1)", "note": "128 px; 737 MB and 74 MB of pixels"}
+    few = 150 if BRIEF else 1_500
+    once, tenfold = peak_memory(few), peak_memory(10 * few)
+    return {"what": f"peak memory of a process with the cache, MiB, {10 * few:,} images", "ours": tenfold, "other": once,
+            "other_is": f"{few:,} images", "ratio": tenfold / once, "goal": "flat (about 1)", "note": "128 px; 737 MB and 74 MB of pixels"}
 
 
 def main() -> None:
     name, root, usable = find_images()
-    cache = images.build(usable, root, SIZE)
+    cache = images.build(usable, root, images.Pixels(SIZE))
     codes = usable["label"].astype("category").cat.codes.to_numpy("int32")
     print(f"{len(usable):,} images of {name}, {os.cpu_count()} cores, Keras on {keras.config.backend()}", flush=True)
     rows = []
@@ -155,7 +159,7 @@ def main() -> None:
         rows.append(bench() | {"data": name})
         print(f"{rows[-1]['what']}: {rows[-1]['ours']:.1f} against {rows[-1]['other']:.1f} ({rows[-1]['other_is']}), "
               f"ratio {rows[-1]['ratio']:.1f}", flush=True)
-    print(write_table(pd.DataFrame(rows), home() / "runs/bench/bench.csv"))
+    print(write_table(pd.DataFrame(rows), home() / f"runs/bench/{'brief' if BRIEF else 'bench'}.csv"))
 
 
 if __name__ == "__main__":

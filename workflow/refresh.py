@@ -13,7 +13,8 @@ from nbconvert import MarkdownExporter
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor, ExecutePreprocessor
 from PIL import Image
 
-from bloodcell.config import home, run_folder
+from bloodcell.config import home
+from bloodcell.runs import run_folder
 
 NBS = home() / "nbs"
 
