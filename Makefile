@@ -41,7 +41,7 @@ study: .venv/installed
 test: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/nbdev_test --n_workers 2 --timing --skip_folder_re '^study$$'
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lab: .venv/installed
 	$(BIN)/jupyter lab --notebook-dir nbs

@@ -286,6 +286,7 @@ def class_scores(scores: dict[str, pd.Series], title: str) -> plt.Figure:
     sns.heatmap(table, annot=True, fmt=".2f", cmap="Blues", vmin=0, vmax=1, linewidths=0.5, ax=axis, annot_kws={"size": 8}, cbar_kws={"label": "F1"})
     axis.set_xticks(np.arange(table.shape[1]) + 0.5, [shown(label) for label in table.columns], rotation=35, ha="right")
     axis.set_yticks(np.arange(len(table)) + 0.5, table.index, rotation=0)
+    axis.set(xlabel="", ylabel="")
     axis.set_title(title, loc="left", fontsize=10)
     return figure
 

@@ -136,6 +136,7 @@ def over_seeds(
     split: str = "test",
 ) -> dict[str, float]:
     "Mean of each number of `summary`, `accuracy_sd` and `macro_f1_sd` over the seeds (0 for one), `seeds`, and the group interval of the mean accuracy."
+    same_images(tables, [f"of seed {number}" for number in range(len(tables))])
     scores = pd.DataFrame([summary(table, split) for table in tables])
     low, high = group_interval(tables, split)
     spread = {f"{name}_sd": scores[name].std(ddof=1) if len(tables) > 1 else 0.0 for name in ("accuracy", "macro_f1")}

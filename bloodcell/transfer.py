@@ -94,18 +94,15 @@ def _randomise(network: keras.Model, seed: int) -> None:
 def pretrained(
     name: str,  # a key of `BACKBONES`
     size: int,  # width and height in pixels
-    weights: str = "imagenet",  # or "random", or "imagenet or random": random where there are none
+    weights: str = "imagenet",  # or "random", or "imagenet or random": random where no file is at hand; nothing is downloaded then
     seed: int = 0,  # of random weights
     **options,  # of the function in `keras.applications`
 ) -> tuple[keras.Model, str]:
     "The network of that name, and where its weights came from: a file's name, `keras.applications`, or `random, seed ...`."
     options = {"include_top": False, "input_shape": (size, size, 3)} | options
-    if weights != "random":
-        try:
-            return _imagenet(get_backbone(name), options)
-        except NoWeights:
-            if weights == "imagenet":
-                raise
+    file = weights_file(get_backbone(name), options["include_top"])
+    if weights == "imagenet" or (weights == "imagenet or random" and file):
+        return _imagenet(get_backbone(name), options)
     network = _build(get_backbone(name), None, options)
     _randomise(network, seed)
     return network, f"random, seed {seed}"

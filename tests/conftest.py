@@ -1,10 +1,8 @@
-"""What several tests need: real images where they are at hand, the command line as a person runs it, and one whole smoke study."""
+"""What several tests need: real images where they are at hand, and the command line as a person runs it."""
 
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,33 +17,6 @@ def run_bloodcell(*arguments, timeout=900, **variables):
     "The command `bloodcell` with these arguments and environment variables, run to its end."
     return subprocess.run([str(BLOODCELL), *map(str, arguments)], capture_output=True, text=True, timeout=timeout,
                           env=os.environ | {name: str(value) for name, value in variables.items()})
-
-
-def start_and_stop(folder, when, wait, how):
-    "Start a smoke study and send its whole group the signal `how` some seconds after it prints `when`; the exit code and what was printed."
-    process = subprocess.Popen([str(BLOODCELL), "study", "--profile", "smoke", "--out", str(folder)], stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, text=True, start_new_session=True,
-                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # a background job is deaf to Ctrl-C
-    printed = ""
-    for line in process.stdout:
-        printed += line
-        if when in line:
-            time.sleep(wait)
-            os.killpg(process.pid, how)
-            break
-    printed += process.stdout.read()
-    return process.wait(timeout=120), printed
-
-
-@pytest.fixture(scope="session")
-def smoke_study(tmp_path_factory):
-    "A smoke study stopped by Ctrl-C in a training, killed in another, and run to its end: its folder, and what the three calls printed."
-    folder = tmp_path_factory.mktemp("smoke") / "run"
-    first = start_and_stop(folder, "sravani2023_hybrid_network", 2, signal.SIGINT)
-    second = start_and_stop(folder, "khalil2022_scratch", 2, signal.SIGKILL)
-    done = run_bloodcell("study", "--profile", "smoke", "--out", folder)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder, first, second, done
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ def test_a_study_chapter_opens_anywhere(path):
     notebook = nbformat.read(path, as_version=4)
     tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     assert len(tagged) == 1
-    assert set(papermill.inspect_notebook(str(path))) == {"data", "profile", "seed", "out"}
+    assert set(papermill.inspect_notebook(str(path))) == {"data", "profile", "seed", "seeds", "out"}
     assert f"blob/main/nbs/study/{path.name})" in notebook.cells[0].source
     assert 'if "google.colab" in sys.modules:' in notebook.cells[2].source
     assert not any(cell.source.startswith("#| export") for cell in notebook.cells)
@@ -40,6 +40,23 @@ def test_a_lower_chapter_imports_no_higher_one():
             used |= {part.strip() for part in line.split(",")}
         higher = {other for other in used if numbers.get(other, -1) >= number}
         assert not higher, f"{name} imports {higher}"
+
+
+ODD_WORDS = re.compile(r"set aside|dealt out|deals? out|\bhonest\b|\bclues?\b|colour floor|by heart|spoke for|paper [KSJA]\b", re.I)
+
+
+@pytest.mark.parametrize("path", [*LIBRARY, *STUDY], ids=lambda path: path.stem)
+def test_terms_are_those_of_the_field(path):
+    notebook = nbformat.read(path, as_version=4)
+    found = [match[0] for cell in notebook.cells for match in ODD_WORDS.finditer(cell.source)]
+    assert not found, f"{path.name} says {', '.join(sorted(set(found)))}"
+
+
+def test_study_chapters_hold_no_logic():
+    for path in STUDY:
+        source = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code")
+        assert not re.search(r"^\s*(def|class) ", source, re.M), f"{path.name} defines something: move it into the library"
+        assert not re.search(r"\b_\w+\(", source), f"{path.name} calls a private helper"
 
 
 def test_the_export_is_clean(tmp_path):

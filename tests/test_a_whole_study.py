@@ -1,0 +1,100 @@
+"""A whole study, stopped and killed on its way: it ends as if nothing had happened, and a second call has nothing to do.
+
+It takes longest, so its file comes first: tests run in two processes, one file at a time."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+from conftest import BLOODCELL, run_bloodcell
+
+from bloodcell.config import get_profile
+from bloodcell.dataset import prepare
+from bloodcell.experiment import run
+from bloodcell.recipes import get_recipe
+from bloodcell.runs import open_run
+
+
+def start_and_stop(folder, when, wait, how):
+    "Start a smoke study and send its whole group the signal `how` some seconds after it prints `when`; the exit code and what was printed."
+    process = subprocess.Popen([str(BLOODCELL), "study", "--profile", "smoke", "--out", str(folder)], stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True, start_new_session=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # a background job is deaf to Ctrl-C
+    printed = ""
+    for line in process.stdout:
+        printed += line
+        if when in line:
+            time.sleep(wait)
+            os.killpg(process.pid, how)
+            break
+    printed += process.stdout.read()
+    return process.wait(timeout=120), printed
+
+
+@pytest.fixture(scope="module")
+def smoke_study(tmp_path_factory):
+    "A smoke study stopped by Ctrl-C in a training, killed in another, and run to its end: its folder, and what the three calls printed."
+    folder = tmp_path_factory.mktemp("smoke") / "run"
+    first = start_and_stop(folder, "sravani2023_hybrid_network", 2, signal.SIGINT)
+    second = start_and_stop(folder, "khalil2022_scratch", 2, signal.SIGKILL)
+    done = run_bloodcell("study", "--profile", "smoke", "--out", folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder, first, second, done
+
+
+def test_a_stopped_and_killed_study_ends_with_the_predictions_of_undisturbed_experiments(smoke_study, tmp_path):
+    folder, (stopped, words), (killed, _), done = smoke_study
+    assert stopped != 0 and killed == -9 and "Traceback" not in words.splitlines()[-1]
+    assert done.stdout.strip().splitlines()[-1] == f"bloodcell: done. Open {folder / 'report.html'}"
+    assert "colour_baseline" not in done.stdout  # a finished experiment is not run again
+    dataset = prepare(open_run("synthetic", "smoke", 0, str(tmp_path / "run")))
+    for name in ("sravani2023_hybrid_network", "khalil2022_scratch", "colour_baseline"):  # in mid training, killed, done before
+        undisturbed = run(get_recipe(name).scaled(get_profile("smoke")), dataset, 0, tmp_path / "run")
+        for file in ("predictions.csv", "history.csv"):
+            whole, broken = (place / "experiments" / undisturbed.key / file for place in (tmp_path / "run", folder))
+            assert whole.exists() == broken.exists() and (not whole.exists() or whole.read_bytes() == broken.read_bytes())
+
+
+def test_a_study_leaves_everything_where_it_belongs(smoke_study):
+    folder, *_, done = smoke_study
+    assert {"manifest.json", "plan.json", "report.html", "figures", "tables", "experiments", "notebooks", "logs"} <= set(os.listdir(folder))
+    planned = json.loads((folder / "plan.json").read_text())["experiments"]
+    records = json.loads((folder / "manifest.json").read_text())["records"]
+    assert {f"experiments/{key}" for key in planned} | {path.stem for path in (folder / "notebooks").glob("*.ipynb")} <= set(records)
+    page = (folder / "report.html").read_text()
+    assert "synthetic" in page and "https://colab" not in page and page.count("<details") > 20 and "object at 0x" not in page
+    counted = re.findall(r"^\[ ?(\d+)/(\d+)\]", done.stdout, re.M)
+    assert counted[-1][0] == counted[-1][1] == str(len(planned) + 13)  # the last line is the last job: 12 chapters and the report
+    claims = pd.read_csv(folder / "tables/claims.csv")
+    assert claims["verdict"].notna().all() and len(claims) >= 69
+
+
+def test_a_second_study_computes_nothing(smoke_study):
+    folder = smoke_study[0]
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*.csv")}
+    again = run_bloodcell("study", "--profile", "smoke", "--out", folder)
+    assert again.returncode == 0 and not re.search(r"^\[", again.stdout, re.M)
+    changed = [path.name for path, when in before.items() if path.stat().st_mtime_ns != when]
+    assert not changed
+
+
+def test_another_augmentation_runs_the_experiments_that_use_it_and_no_other(smoke_study, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(smoke_study[0], folder)
+    program = ("from dataclasses import replace; from bloodcell import recipes; from bloodcell.cli import app\n"
+               "changed = replace(recipes.HYBRID_NETWORK, augmentation=dict(rotation=90))\n"
+               "for name, recipe in recipes.RECIPES.items():\n"
+               "    members = tuple(changed if one == recipes.HYBRID_NETWORK else one for one in recipe.members)\n"
+               "    recipes.RECIPES[name] = changed if name == changed.name else replace(recipe, members=members)\n"
+               f"app(['experiments', '--profile', 'smoke', '--out', {str(folder)!r}])")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert re.findall(r"^\[.*?\] (\w+)", done.stdout, re.M) == [
+        "sravani2023_hybrid_network", *(f"sravani2023_hybrid_{name}" for name in ("knn", "svm", "random_forest"))]
