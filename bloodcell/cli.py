@@ -191,14 +191,17 @@ def experiment(recipe: Annotated[str, typer.Argument(help="a recipe, such as sra
                data: Data = "synthetic", profile: Profile = "smoke", seed: Seed = 0, out: Out = "") -> None:
     "Run one experiment into a run folder; it goes on where it was stopped."
     from bloodcell.dataset import prepare
-    from bloodcell.experiment import run
+    from bloodcell.experiment import forget, place, run
 
     wanted = get_recipe(recipe)
     check_request(profile, training)
     if protocol not in wanted.protocols:
         raise BloodcellError(f"{recipe} has no protocol {protocol!r}: choose one of {', '.join(wanted.protocols)}")
     opened = _open(data, profile, seed, out, 0)
-    outcome = run(wanted.scaled(opened.profile), prepare(opened).split_by(protocol), training, opened.folder)
+    split, scaled = prepare(opened).split_by(protocol), wanted.scaled(opened.profile)
+    if not (before := place(scaled, split, training, opened.folder)).has_predictions:
+        forget(before)  # weights that were not to be had may be now
+    outcome = run(scaled, split, training, opened.folder)
     print(f"    {outcome.key}: {outcome.status}", flush=True)
 
 

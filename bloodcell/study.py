@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from IPython.display import display
 
 from . import figures, metrics
 from .dataset import Dataset, prepare
@@ -125,7 +124,7 @@ class Study:
             kept = first.history.loc[first.history["epoch"] == first.kept_epoch].iloc[0]
             title = (f"{shown(first)}: lowest validation loss in epoch {first.kept_epoch} of {len(first.history)}, validation accuracy {kept['val_accuracy']:.3f}"
                      f"{_and_seeds(same)}\n{self.about}")
-            display(self.save(f"curves_{recipe}_{protocol}", figures.learning_curves([one.history for one in same], title, first.record["recipe"]["epochs"])))
+            _display(self.save(f"curves_{recipe}_{protocol}", figures.learning_curves([one.history for one in same], title, first.record["recipe"]["epochs"])))
 
     def confusions(self, found: Sequence[Outcome]) -> None:
         "Show the confusion matrix of each recipe and protocol on its test images: its first seed that trained."
@@ -133,7 +132,7 @@ class Study:
             table = same[0].predictions
             score = metrics.summary(table)
             title = f"{shown(same[0])}: {score['accuracy']:.1%} right (seed {same[0].seed})\n{self.about}, test, n = {score['n']:,} in {score['groups']:,} groups"
-            display(self.save(f"confusion_{recipe}_{protocol}", figures.confusion_matrix(metrics.confusion(table), title)))
+            _display(self.save(f"confusion_{recipe}_{protocol}", figures.confusion_matrix(metrics.confusion(table), title)))
 
     def pictures(self, paths: Sequence[str], size: int = 128) -> list[np.ndarray]:
         "Images of the data set by their paths: uint8, (size, size, 3) each."
@@ -145,6 +144,15 @@ class Study:
         "Say how the images are split by each of these protocols."
         for name in protocols:
             print(f"{name}: {PROTOCOLS[name].about}.")
+
+
+def _display(figure: plt.Figure) -> None:
+    "Show a figure in a notebook; where there is none, it is only saved."
+    try:
+        from IPython.display import display
+    except ImportError:
+        return
+    display(figure)
 
 
 def shown(outcome: Outcome) -> str:

@@ -75,6 +75,16 @@ def test_the_readme_is_made_from_the_index():
     assert (REPOSITORY / "README.md").read_text() == refresh.readme()
 
 
+def test_the_readmes_numbers_are_computed_from_the_kept_predictions():
+    from nbconvert import MarkdownExporter
+    from nbconvert.preprocessors import ExecutePreprocessor
+
+    notebook = nbformat.read(REPOSITORY / "nbs/index.ipynb", as_version=4)
+    stored = MarkdownExporter(exclude_input=True).from_notebook_node(notebook)[0]
+    ExecutePreprocessor(timeout=300, kernel_name="python3").preprocess(notebook, {"metadata": {"path": str(REPOSITORY / "nbs")}})
+    assert MarkdownExporter(exclude_input=True).from_notebook_node(notebook)[0] == stored
+
+
 def test_stored_outputs_are_free_of_errors_and_of_one_machine():
     size = 0
     for path in [*LIBRARY, *STUDY]:
