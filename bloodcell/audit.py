@@ -131,7 +131,7 @@ class Audit:
         for name, table in tables.items():
             write_table(table, Path(folder) / f"{name}.csv")
 
-
+# %% ../nbs/14_audit.ipynb #cell15
 def audit(
     images: pd.DataFrame,  # usable images, from `bloodcell.quality.exclude`
     excluded: pd.DataFrame,  # the files excluded

@@ -48,7 +48,7 @@ class Claim:
         half = 0.5 * 10 ** -len(self.printed.partition(".")[2])
         return self.value - half, self.value + half
 
-
+# %% ../nbs/50_claims.ipynb #cell7
 ASGHAR_CLASSES = ("eosinophil", "lymphocyte", "monocyte", "neutrophil", "basophil", "ig", "erythroblast", "platelet")
 ASGHAR_ACCURACY = {"VGG16": "0.928", "VGG19": "0.918", "ResNet50": "0.9472", "ResNet101": "0.937", "ResNet152": "0.91375", "InceptionV3": "0.93125",
                    "MobileNetV2": "0.9201", "DenseNet201": "0.94262"}
@@ -83,7 +83,7 @@ CLAIMS = (
       for metric, values in _TABLE_4.items() for label, printed in zip(ASGHAR_CLASSES, values, strict=True)),
 )
 
-# %% ../nbs/50_claims.ipynb #cell10
+# %% ../nbs/50_claims.ipynb #cell11
 NOT_THEIRS = {"khalil2022_scratch": "not comparable: the paper does not print its network, ours stands in its place"}
 
 
@@ -119,7 +119,7 @@ def _stage(claim: Claim, outcomes: Sequence[Outcome]) -> list[float]:
     column = {"training accuracy": "accuracy", "validation F-score": "val_f1_score"}[metric]
     return [float(one.history[column].iloc[sum(one.record["recipe"]["epochs"][:int(stage)]) - 1]) for one in outcomes]
 
-
+# %% ../nbs/50_claims.ipynb #cell12
 def _measure(claim: Claim, outcomes: Sequence[Outcome], cache: dict) -> list[Measurement]:
     "The measurements of a claim by the outcomes of one recipe and protocol, one outcome a seed."
     first = outcomes[0]
@@ -141,7 +141,7 @@ def _measure(claim: Claim, outcomes: Sequence[Outcome], cache: dict) -> list[Mea
                                  overlap=float(rows["group"].isin(learned).mean()), seed_values=tuple(float(one["value"]) for one in each), **facts))
     return found
 
-# %% ../nbs/50_claims.ipynb #cell12
+# %% ../nbs/50_claims.ipynb #cell14
 def verdict(claim: Claim, found: Measurement) -> str:
     "The outcome in words, by rule."
     low, high = claim.edges
@@ -180,7 +180,7 @@ def _why_not(claim: Claim, data: str, outcomes: Sequence[Outcome], reasons: dict
     states = [one.status for one in outcomes if one.recipe.name == claim.recipe]
     return states[0] if states else reasons.get(claim.recipe, "not run yet")
 
-
+# %% ../nbs/50_claims.ipynb #cell15
 def claims_table(
     data: str,  # the name of the data set
     outcomes: Sequence[Outcome],  # of a run
@@ -198,7 +198,7 @@ def claims_table(
             base | {"protocol": claim.protocol, "verdict": _why_not(claim, data, outcomes, reasons)}]
     return pd.DataFrame(rows).reindex(columns=COLUMNS).astype(dict.fromkeys(["n", "groups", "seeds"], "Int64"))
 
-# %% ../nbs/50_claims.ipynb #cell19
+# %% ../nbs/50_claims.ipynb #cell22
 PBC_COUNTS = {"basophil": 1218, "eosinophil": 3117, "erythroblast": 1551, "ig": 2895, "lymphocyte": 1214, "monocyte": 1420, "neutrophil": 3329, "platelet": 2348}
 ASGHAR_ERRORS = {  # table 2 and the text above it: the total given, then class by class in the order of ASGHAR_CLASSES
     "VGG16": (100, (15, 11, 13, 13, 9, 15, 11, 13)), "VGG19": (88, (14, 17, 8, 12, 8, 10, 8, 11)),
@@ -222,7 +222,7 @@ KAGGLE_COUNTS = {"eosinophil": 2497 + 623, "lymphocyte": 2483 + 620, "monocyte":
 def _row(paper: str, what: str, printed: object, computed: object, agrees: bool, means: str) -> dict:
     return {"paper": PAPERS[paper].short, "what": what, "printed": str(printed), "computed": str(computed), "agrees": bool(agrees), "what_it_means": means}
 
-
+# %% ../nbs/50_claims.ipynb #cell23
 def _asghar_backbones() -> list[dict]:
     "Class errors against totals, totals against accuracies, and the size of the test set that both imply."
     rows, everything = [], sum(PBC_COUNTS.values())
@@ -262,7 +262,7 @@ def _asghar_cnn() -> list[dict]:
              False, "stride 2 must be meant"),
     ]
 
-# %% ../nbs/50_claims.ipynb #cell20
+# %% ../nbs/50_claims.ipynb #cell24
 def _others() -> list[dict]:
     "Jarjees, Khalil and Sravani."
     columns, right, n = JARJEES_MATRIX.sum(axis=0), int(np.trace(JARJEES_MATRIX)), int(JARJEES_MATRIX.sum())

@@ -16,7 +16,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from .config import BloodcellError
+from .config import BloodcellError, one_of
 
 # %% ../nbs/32_classical.ipynb #cell5
 CLASSIFIERS = {"knn": lambda seed: KNeighborsClassifier(1, metric="euclidean"), "svm": lambda seed: SVC(kernel="poly", degree=3),
@@ -28,9 +28,7 @@ def classifier(
     seed: int = 0,
 ) -> Pipeline:
     "The untrained classifier of that name behind a scaler; raises `BloodcellError` for any other."
-    if name not in CLASSIFIERS:
-        raise BloodcellError(f"unknown classifier {name!r}: choose one of {', '.join(CLASSIFIERS)}")
-    return make_pipeline(StandardScaler(), CLASSIFIERS[name](seed))
+    return make_pipeline(StandardScaler(), one_of(CLASSIFIERS, name, "classifier")(seed))
 
 # %% ../nbs/32_classical.ipynb #cell8
 def out_of_fold(

@@ -93,19 +93,19 @@ def _open(data: str, profile: str, seed: int, out: str, seeds: int) -> Run:
         datasets.find(_absolute(data))
     return open_run(_absolute(data), profile, seed, out, seeds)
 
-
+# %% ../nbs/61_cli.ipynb #cell11
 def write_plan(opened: Run, together: bool = False) -> Path:
     """Write `plan.json`, which Snakemake reads: experiments with their fingerprints and needs, and the version of the code that
     chapters use. Where experiments are run `together` before, their fingerprints are checked there."""
     from bloodcell.dataset import prepare
-    from bloodcell.experiment import left_out, plan
+    from bloodcell.experiment import plan
 
     dataset = prepare(opened)
     modules = sorted(path.stem for path in Path(bloodcell.__file__).parent.glob("*.py") if path.stem not in ("_modidx", "__init__", "cli"))
     experiments = {one.key: {"fingerprint": "" if together else one.fingerprint, "needs": one.needs, "threads": 2 if one.recipe.method in ("network", "head") else 1}
                    for one in plan(dataset, opened.profile, opened.training_seeds)}
     return write_json({"data": opened.data, "profile": opened.profile.name, "seed": opened.seed, "seeds": opened.seeds, "home": str(home()), "experiments": experiments,
-                       "left_out": left_out(opened.profile), "code": code_version(*modules), "split": dataset.facts["split_hash"]}, opened.folder / "plan.json")
+                       "code": code_version(*modules), "split": dataset.facts["split_hash"]}, opened.folder / "plan.json")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -131,7 +131,7 @@ def study(context: typer.Context, data: Data = "synthetic", profile: Profile = "
     if not {"--dry-run", "-n"} & set(context.args):
         print(f"bloodcell: done. Open {opened.folder / 'report.html'}")
 
-# %% ../nbs/61_cli.ipynb #cell11
+# %% ../nbs/61_cli.ipynb #cell12
 def _snakemake(opened: Run, cores: int, more: list[str]) -> list[str]:
     "The command that runs the workflow in the run's folder."
     gpus = len(environment()["gpus"])
@@ -165,7 +165,7 @@ def _watch(command: list[str], opened: Run, progress: Progress) -> int:
         finally:
             telling.join()
 
-
+# %% ../nbs/61_cli.ipynb #cell13
 def _tell(process: subprocess.Popen, progress: Progress, log) -> None:
     for line in process.stderr:
         log.write(line)
@@ -183,7 +183,7 @@ def _what_failed(opened: Run) -> str:
     return (f"the study was stopped or a job failed ({opened.folder / 'logs/snakemake.log'} says which); what is finished is kept in {opened.folder}, "
             "and the same command goes on from there")
 
-# %% ../nbs/61_cli.ipynb #cell13
+# %% ../nbs/61_cli.ipynb #cell15
 @app.command()
 def experiment(recipe: Annotated[str, typer.Argument(help="a recipe, such as sravani2023_cnn")],
                protocol: Annotated[str, typer.Option(help="how the images are split: group-disjoint, or a paper's protocol such as khalil2022")] = "group-disjoint",
@@ -204,7 +204,7 @@ def experiment(recipe: Annotated[str, typer.Argument(help="a recipe, such as sra
     outcome = run(scaled, split, training, opened.folder)
     print(f"    {outcome.key}: {outcome.status}", flush=True)
 
-
+# %% ../nbs/61_cli.ipynb #cell16
 @app.command()
 def experiments(data: Data = "synthetic", profile: Profile = "smoke", seed: Seed = 0, seeds: Seeds = 0, out: Out = "",
                 only_list: Annotated[bool, typer.Option("--list", help="list the plan and run nothing")] = False,
@@ -236,7 +236,7 @@ def _release() -> None:
     if "keras" in sys.modules:
         sys.modules["keras"].backend.clear_session(free_memory=True)
 
-
+# %% ../nbs/61_cli.ipynb #cell17
 @app.command()
 def chapter(notebook: Annotated[str, typer.Argument(help="a chapter's name, such as 04_sravani_cnn, or the path of a notebook")],
             data: Data = "synthetic", profile: Profile = "smoke", seed: Seed = 0, seeds: Seeds = 0, out: Out = "") -> None:
@@ -255,7 +255,7 @@ def report(data: Data = "synthetic", profile: Profile = "quick", seed: Seed = 0,
         raise BloodcellError(f"no chapter has run in {opened.folder} yet: run `bloodcell study` first")
     print(f"    {write_report(opened, present)}")
 
-# %% ../nbs/61_cli.ipynb #cell14
+# %% ../nbs/61_cli.ipynb #cell18
 @app.command()
 def keep(folder: Annotated[Path, typer.Argument(help="a run's folder, such as runs/pbc-long-s0")]) -> None:
     "Add the finished experiments of a run to results/: predictions, histories and records."
@@ -266,7 +266,7 @@ def keep(folder: Annotated[Path, typer.Argument(help="a run's folder, such as ru
         print(f"    {key}")
     print(f"bloodcell: kept in {results_root() / folder.name}")
 
-# %% ../nbs/61_cli.ipynb #cell16
+# %% ../nbs/61_cli.ipynb #cell20
 @app.command()
 def fetch(name: Annotated[str, typer.Argument(help="pbc, kaggle, or bloodmnist-28, -64, -128, -224")],
           folder: Annotated[str, typer.Option(help="where to unpack it; by default its place in BLOODCELL_DATA")] = "") -> None:
@@ -313,7 +313,7 @@ def audit(data: Annotated[str, typer.Argument(help="a data set of the catalogue,
         print(f"and {len(groups) - SHOWN_GROUPS} more: {folder / 'duplicate_groups.csv'} has all of them")
     print(f"bloodcell: tables, exclude.csv and the cleaned images.csv are in {folder}")
 
-# %% ../nbs/61_cli.ipynb #cell18
+# %% ../nbs/61_cli.ipynb #cell22
 def main() -> None:
     "The command `bloodcell`: what a person can mend is one line, without a stack trace."
     try:

@@ -146,12 +146,16 @@ class Dataset:
         "Row numbers of the images of `train`, `validation` or `test`."
         return np.flatnonzero(self.images["split"] == split)
 
+    def prepared(self, wanted: images.Pixels) -> images.Pixels:
+        "The pixels a network gets: as wanted, with the preparation that a data set prescribes for all networks when it stands alone."
+        return replace(wanted, **self.entry.preparation) if len(self.sites) == 1 else wanted
+
     def pixels(self, wanted: images.Pixels) -> images.Rows:
-        "The pixels of all images, in their order: decoded once, and found by their content."
+        "The pixels of all images, prepared, in their order: decoded once, and found by their content."
         roots = self.images["site"].map({site: str(root) for site, (_, root) in self.sites.items()})
         masks = [datasets.mask_path(self.sites[site][0], path) if mask else ""
                  for site, path, mask in zip(self.images["site"], self.images["path"], self.images["mask"], strict=True)]
-        return images.build(self.images.assign(mask_path=masks), roots, wanted)
+        return images.build(self.images.assign(mask_path=masks), roots, self.prepared(wanted))
 
     def with_images(self, found: pd.DataFrame, **changes: object) -> "Dataset":
         "The same data set with other rows or another split."
@@ -219,7 +223,7 @@ def _split(run: Run, entry: datasets.DataSet, usable: pd.DataFrame) -> pd.DataFr
         splits.save(split, file, protocol="group-disjoint", seed=run.seed)
     return split
 
-
+# %% ../nbs/19_dataset.ipynb #cell17
 def prepare(
     run: Run,  # from `bloodcell.runs.open_run`
 ) -> Dataset:
@@ -237,7 +241,7 @@ def audit_data(data: str) -> tuple[audit.Audit, Path]:
     manifest, pairs = read_manifest(entry, root)
     return audit.audit(*quality.exclude(manifest), root, pairs), root
 
-# %% ../nbs/19_dataset.ipynb #cell20
+# %% ../nbs/19_dataset.ipynb #cell21
 def combine(
     first: Dataset,
     *others: Dataset,

@@ -57,7 +57,8 @@ class DataSet:
     """A known data set. `folders` maps a class folder to its label; `parts` are the published parts (such as
     TRAIN and TEST) that lie between the root and the class folders; `subclass` and `group` are patterns whose
     first group is read from the file's name; `groups` is a table in this package, and `listing` a table of one's own,
-    that say which images belong together; `masks` is a folder with a PNG for each image, white where the cell is."""
+    that say which images belong together; `masks` is a folder with a PNG for each image, white where the cell is;
+    `preparation` changes `bloodcell.images.Pixels` for every network alike."""
     name: str
     title: str
     source: str
@@ -73,6 +74,7 @@ class DataSet:
     groups: str = ""
     listing: str = ""
     masks: str = ""
+    preparation: Mapping[str, object] = field(default_factory=dict)
     validation_part: str = ""
     test_part: str = ""
     note: str = ""
@@ -105,7 +107,9 @@ CATALOG = {entry.name: entry for entry in (
             "Rezatofighi and Soltanian-Zadeh 2011, Comput Med Imaging Graph 35(4), 333-343",
             {"baso": "basophil", "eosi": "eosinophil", "lymp": "lymphocyte", "mono": "monocyte", "neut": "neutrophil", "mixt": ""},
             not_used={"mixt": "shows cells of several classes"}, masks="output",
-            note="Whole fields of view with one labelled cell each; the masks in `output/` say where it is."),
+            preparation={"crop": "cell", "contrast": True},
+            note="Whole fields of view with one labelled cell each; the masks in `output/` say where it is. Every network gets the cell cut out with its mask, "
+                 "its contrast stretched: at 60 px a whole field differs from plain grey by 4 levels of 255 (SD), and nothing is learned from it."),
     DataSet("synthetic", "Synthetic smears", "drawn by bloodcell.synthetic", "Apache-2.0", "this project", **_PBC_LAYOUT,
             group=r"^[A-Z]+_(\d+)_", note="Drawn by a program. Its results say whether the code works, and nothing about blood."),
     *(DataSet(f"bloodmnist-{size}", f"BloodMNIST {size} px (8 classes)", "https://zenodo.org/records/10519652", "CC BY 4.0",
@@ -266,7 +270,7 @@ def _masks(entry: DataSet, root: Path, manifest: pd.DataFrame) -> tuple[list[str
         problems.append(problem or (f"has no mask {mask_path(entry, path)}" if missing else ""))
     return masks, problems
 
-
+# %% ../nbs/10_datasets.ipynb #cell23
 def scan(
     entry: DataSet,  # an entry of `CATALOG`, or from `from_folder`
     root: str | Path,  # the folder that holds the class folders (or the parts)
@@ -288,7 +292,7 @@ def scan(
     columns = ["path", "label", "subclass", "site", "part", "group", "bytes", "sha256", "mask", "problem"]
     return manifest[columns].sort_values("path", ignore_index=True)
 
-# %% ../nbs/10_datasets.ipynb #cell26
+# %% ../nbs/10_datasets.ipynb #cell27
 CONTENT_HASH = {
     "pbc": "a95c623ebdd60f4f22d435a789064eeaac20341e2feedd6a87a93971c1affea3",
     "kaggle": "dc4a6f09341c2e90332e4bea68b2b2a9ac9f32ccc310c3946d8891f65e4b5d7a",

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from . import quality
 from .datasets import CATALOG, CLASSES, CONTENT_HASH, DataSet, content_hash, data_root, scan
-from .config import BloodcellError, atomic
+from .config import BloodcellError, atomic, one_of
 
 # %% ../nbs/16_download.ipynb #cell6
 @dataclass(frozen=True)
@@ -208,9 +208,7 @@ def verify(
     listing: str | Path = "",  # a SHA256SUMS from elsewhere; default: the one in the folder
 ) -> tuple[bool, pd.DataFrame]:
     "Whether a copy is the published data set, and what is wrong with it: `path`, `finding` (missing, extra, changed or damaged)."
-    if name not in CATALOG:
-        raise BloodcellError(f"unknown data set {name!r}: choose one of {', '.join(CATALOG)}")
-    entry, top = CATALOG[name], Path(folder).expanduser().absolute()
+    entry, top = one_of(CATALOG, name, "data set"), Path(folder).expanduser().absolute()
     root = top / entry.base
     if not root.is_dir():
         raise BloodcellError(f"{root} is not there: name the folder that the archive of {name} was unpacked into")

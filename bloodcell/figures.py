@@ -84,7 +84,7 @@ def activation_grid(
     shown = [cell, *grey, *[np.full_like(cell, 255)] * (-(1 + len(grey)) % across)]
     return image_grid(shown, ["cell, then channels"] + [""] * (len(shown) // across - 1), title)
 
-
+# %% ../nbs/41_figures.ipynb #cell9
 def prediction_grid(
     images: Sequence[np.ndarray],  # uint8, (height, width, 3) each
     true: Sequence[str],
@@ -105,7 +105,7 @@ def prediction_grid(
     figure.suptitle(title, fontsize=10, x=0.02, ha="left")
     return figure
 
-# %% ../nbs/41_figures.ipynb #cell13
+# %% ../nbs/41_figures.ipynb #cell14
 def class_balance(images: pd.DataFrame, title: str) -> plt.Figure:
     "Images of each class, parted by side of the split."
     counts = images.groupby(["label", "split"]).size().unstack(fill_value=0).reindex(columns=["train", "validation", "test"], fill_value=0)
@@ -140,7 +140,7 @@ def image_sizes(images: pd.DataFrame, title: str) -> plt.Figure:
     axis.margins(0.5)
     return figure
 
-# %% ../nbs/41_figures.ipynb #cell16
+# %% ../nbs/41_figures.ipynb #cell17
 def batch_shares(batches: pd.DataFrame, title: str) -> plt.Figure:
     "A heat map of `bloodcell.audit.batches`: which share of each class lies in which batch. The hash of the compression is left to the table."
     counts = batches.set_index("batch").drop(columns=["images", "share"])
@@ -167,7 +167,7 @@ def confounder_bars(found: pd.DataFrame, title: str) -> plt.Figure:
     axis.set_title(title, loc="left", fontsize=10)
     return figure
 
-# %% ../nbs/41_figures.ipynb #cell20
+# %% ../nbs/41_figures.ipynb #cell21
 def learning_curves(histories: Sequence[pd.DataFrame], title: str, stages: Sequence[int] = ()) -> plt.Figure:
     """Loss, accuracy and, where it was watched, F-score of training and validation, one line a seed; the kept epoch of the first seed
     and the end of each of `stages` are marked."""
@@ -190,7 +190,7 @@ def learning_curves(histories: Sequence[pd.DataFrame], title: str, stages: Seque
     figure.suptitle(title, fontsize=10, x=0.02, ha="left")
     return figure
 
-# %% ../nbs/41_figures.ipynb #cell21
+# %% ../nbs/41_figures.ipynb #cell22
 def compare_curves(histories: dict[str, pd.DataFrame], title: str) -> plt.Figure:
     "Validation accuracy of each model over its training; the axis is the share of its epochs, since their numbers differ. Colour and line style together tell the models apart."
     figure, axis = plt.subplots(figsize=(7, max(3.2, 0.24 * len(histories) + 0.8)))
@@ -202,7 +202,7 @@ def compare_curves(histories: dict[str, pd.DataFrame], title: str) -> plt.Figure
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
-# %% ../nbs/41_figures.ipynb #cell26
+# %% ../nbs/41_figures.ipynb #cell27
 def confusion_matrix(counts: pd.DataFrame, title: str) -> plt.Figure:
     "Counts of `bloodcell.metrics.confusion`, coloured by their share of the true class: rows are true, columns predicted."
     share = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
@@ -236,7 +236,7 @@ def confusion_panels(tables: dict[str, pd.DataFrame], title: str, across: int = 
     figure.suptitle(title, fontsize=10, x=0.02, ha="left")
     return figure
 
-
+# %% ../nbs/41_figures.ipynb #cell28
 def confusion_rates(counts: pd.DataFrame, title: str) -> plt.Figure:
     """Counts of `bloodcell.metrics.confusion` turned so that rows are predicted and columns true, each with its share of all images;
     at the end of each row how much of it is right (precision), at the foot of each column how much of it was found (recall)."""
@@ -265,7 +265,7 @@ def confusion_rates(counts: pd.DataFrame, title: str) -> plt.Figure:
     axis.set_title(title, loc="left", fontsize=10)
     return figure
 
-# %% ../nbs/41_figures.ipynb #cell27
+# %% ../nbs/41_figures.ipynb #cell29
 def compare_models(results: pd.DataFrame, title: str) -> plt.Figure:
     "Mean accuracy with its 95 % interval over groups and mean macro-F1: `model`, `accuracy`, `ci_low`, `ci_high` and `macro_f1`, one row a model."
     figure, axis = plt.subplots(figsize=(8, 0.36 * len(results) + 1.3))
@@ -290,7 +290,7 @@ def class_scores(scores: dict[str, pd.Series], title: str) -> plt.Figure:
     axis.set_title(title, loc="left", fontsize=10)
     return figure
 
-# %% ../nbs/41_figures.ipynb #cell36
+# %% ../nbs/41_figures.ipynb #cell38
 def _unfold(layers: Sequence) -> list:
     "The layers, a backbone among them replaced by the last of its layers at each size of the map."
     found = []
@@ -337,7 +337,7 @@ def feature_scatter(parts: dict[str, tuple[np.ndarray, np.ndarray]], title: str)
     figure.suptitle(title, fontsize=10, x=0.02, ha="left")
     return figure
 
-# %% ../nbs/41_figures.ipynb #cell37
+# %% ../nbs/41_figures.ipynb #cell39
 def embedding_panels(placed: dict[str, np.ndarray], labels: np.ndarray, title: str) -> plt.Figure:
     "A panel for each network: `placed` maps its name to coordinates (n, 2) of `bloodcell.interpret.embedding`."
     figure, axes = plt.subplots(1, len(placed), figsize=(3.3 * len(placed) + 1.6, 3.6), squeeze=False)

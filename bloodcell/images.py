@@ -131,7 +131,7 @@ class Store:
                 index.flush()
                 bar.update(len(places))
 
-
+# %% ../nbs/18_images.ipynb #cell16
 @dataclass(frozen=True)
 class Rows:
     "A view of a `Store`: some of its rows, in an order of one's own. `key` stands for their content and order."
@@ -162,7 +162,7 @@ def key_of(*parts: object) -> str:
     "A key of 64 hexadecimal characters for the parts."
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
-# %% ../nbs/18_images.ipynb #cell20
+# %% ../nbs/18_images.ipynb #cell21
 def build(
     images: pd.DataFrame,  # usable images, with `path`, `sha256` and, where there are masks, `mask` (their hashes) and `mask_path`
     root: str | Path | pd.Series,  # the folder the paths are relative to; or one for each row

@@ -53,7 +53,7 @@ def check_predictions(table: pd.DataFrame, name: str = "the predictions table") 
         raise BloodcellError(f"{name} names no group for {(table['group'].isna() | (table['group'] == '')).sum()} image(s): fill the column, or leave it out")
     return table
 
-
+# %% ../nbs/31_metrics.ipynb #cell7
 def read_predictions(file: str | Path) -> pd.DataFrame:
     "A checked predictions table from a CSV. Raises `BloodcellError`, which names the file."
     try:
@@ -78,7 +78,7 @@ def same_images(tables: Sequence[pd.DataFrame], names: Sequence[str]) -> None:
             raise BloodcellError(f"the predictions {name} are about other test images than {names[0]} ({len(other - first)} more, {len(first - other)} fewer): "
                                  "compare models on one split")
 
-# %% ../nbs/31_metrics.ipynb #cell11
+# %% ../nbs/31_metrics.ipynb #cell12
 def predicted(table: pd.DataFrame) -> pd.Series:
     "The most probable class of each row."
     classes = np.array(classes_of(table))
@@ -108,7 +108,7 @@ def summary(table: pd.DataFrame, split: str = "test") -> dict[str, float]:
             "brier": sk.mean_squared_error(shares, chances) * len(classes),
             "log_loss": sk.log_loss(truth, chances[:, order], labels=np.array(classes)[order]), "n": len(rows), "groups": rows["group"].nunique()}
 
-# %% ../nbs/31_metrics.ipynb #cell16
+# %% ../nbs/31_metrics.ipynb #cell17
 def interval(right: int, n: int, level: float = 0.95) -> tuple[float, float]:
     "Wilson's interval of a share `right` of `n`, which takes the images as independent."
     found = binomtest(right, n).proportion_ci(level, method="wilson")
@@ -130,7 +130,7 @@ def group_interval(
                       paired=True, vectorized=True, n_resamples=draws, batch=100, method="percentile", random_state=seed_for(0, "group interval"))
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
-# %% ../nbs/31_metrics.ipynb #cell19
+# %% ../nbs/31_metrics.ipynb #cell20
 def over_seeds(
     tables: Sequence[pd.DataFrame],  # predictions of one model, one table a seed
     split: str = "test",
@@ -143,7 +143,7 @@ def over_seeds(
     return scores.mean().to_dict() | spread | {"n": int(scores["n"].iloc[0]), "groups": int(scores["groups"].iloc[0]), "seeds": len(tables),
                                                "ci_low": low, "ci_high": high}
 
-# %% ../nbs/31_metrics.ipynb #cell22
+# %% ../nbs/31_metrics.ipynb #cell23
 def left_chance(table: pd.DataFrame) -> bool:
     "Whether the training accuracy lies more than three standard errors above the share of the most frequent training class."
     rows = _rows(table, "train")
@@ -151,7 +151,7 @@ def left_chance(table: pd.DataFrame) -> bool:
     right = (predicted(rows) == rows["label"]).mean()
     return bool(right > chance + 3 * np.sqrt(chance * (1 - chance) / len(rows)))
 
-# %% ../nbs/31_metrics.ipynb #cell25
+# %% ../nbs/31_metrics.ipynb #cell26
 def per_class(table: pd.DataFrame, split: str = "test") -> pd.DataFrame:
     "Precision, recall, F1 and number of images of each class."
     rows, classes = _rows(table, split), classes_of(table)
@@ -179,7 +179,7 @@ def error_counts(table: pd.DataFrame, split: str = "test") -> dict[str, int]:
     wrong = rows[~rows["right"]].groupby("label").size().reindex(classes_of(table), fill_value=0)
     return {"total": int(wrong.sum()), "sum_of_classes": int(wrong.sum())} | {label: int(count) for label, count in wrong.items()}
 
-# %% ../nbs/31_metrics.ipynb #cell29
+# %% ../nbs/31_metrics.ipynb #cell30
 def _counts(table: pd.DataFrame, classes: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     "Confusion counts of each group (groups, classes, classes), and the sum of its losses (groups,)."
     places = {label: place for place, label in enumerate(classes)}
@@ -206,7 +206,7 @@ def _flat(scores: dict[str, np.ndarray], losses: np.ndarray, classes: list[str])
         columns[f"macro {name}", ""] = scores[name].mean(axis=1)
     return pd.DataFrame(columns)
 
-
+# %% ../nbs/31_metrics.ipynb #cell31
 def intervals(
     tables: Sequence[pd.DataFrame],  # predictions of one model, one table a seed
     split: str = "test",  # or "all": every image of the table, as some papers count

@@ -109,7 +109,7 @@ def _candidates(index: Index, image: np.ndarray, mirrored: bool) -> list[Match]:
             matches.append(Match(original, int(inliers.sum()), mirrored, matrix))
     return matches
 
-
+# %% ../nbs/15_provenance.ipynb #cell11
 def find_originals(index: Index, image: np.ndarray) -> list[Match]:
     "Photographs a grey image may be a copy of, most inliers first, each once."
     matches = _candidates(index, image, False) + _candidates(index, np.ascontiguousarray(image[:, ::-1]), True)
@@ -127,7 +127,7 @@ def correlation(index: Index, image: np.ndarray, match: Match) -> float:
         return 0.0
     return float(np.corrcoef(shown[inside], copy[inside])[0, 1])
 
-# %% ../nbs/15_provenance.ipynb #cell12
+# %% ../nbs/15_provenance.ipynb #cell13
 FEWEST_INLIERS, LEAST_CORRELATION = 12, 0.5
 NOTHING = {"original": "", "inliers": 0, "correlation": 0.0, "runner_up": "", "runner_up_inliers": 0, "confidence": 0.0}
 
@@ -160,7 +160,7 @@ def trace(
         rows = list(tqdm(pool.map(partial(_trace_one, index), copies), total=len(copies), desc="tracing the copies", leave=False))
     return pd.DataFrame(rows)
 
-# %% ../nbs/15_provenance.ipynb #cell17
+# %% ../nbs/15_provenance.ipynb #cell18
 def find_overlaps(photographs: Sequence[str | Path]) -> pd.DataFrame:
     "Pairs of photographs that show the same place: `first`, `second`, `inliers`, `correlation`, `overlap` (share of the area, 0 to 1)."
     index, rows = Index(photographs), {}

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PAPERS', 'BACKBONES', 'METHODS', 'TOLD', 'COLOUR', 'SRAVANI', 'HYBRID_NETWORK', 'HYBRID', 'ENSEMBLE', 'KHALIL',
-           'KHALIL_MOBILENET', 'KHALIL_SCRATCH', 'JARJEES', 'JARJEES_VGG16', 'JARJEES_MOBILENET', 'ASGHAR_FROZEN',
-           'ASGHAR_TEN', 'ASGHAR', 'RECIPES', 'Paper', 'Backbone', 'get_backbone', 'NoWeights', 'weights_file',
-           'weights_key', 'Recipe', 'get_recipe']
+           'KHALIL_PLAIN', 'KHALIL_MOBILENET', 'KHALIL_SCRATCH', 'JARJEES', 'JARJEES_VGG16', 'JARJEES_MOBILENET',
+           'ASGHAR_FROZEN', 'ASGHAR_READINGS', 'ASGHAR_TEN', 'ASGHAR', 'RECIPES', 'Paper', 'Backbone', 'get_backbone',
+           'NoWeights', 'weights_file', 'weights_key', 'Recipe', 'get_recipe']
 
 # %% ../nbs/20_recipes.ipynb #cell3
 import hashlib
@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from .config import BloodcellError, Profile, data_root
+from .config import BloodcellError, Profile, data_root, one_of
 from .images import Pixels
 
 # %% ../nbs/20_recipes.ipynb #cell6
@@ -68,9 +68,7 @@ BACKBONES = {backbone.name: backbone for backbone in (
 
 def get_backbone(name: str) -> Backbone:
     "The entry of that name; raises `BloodcellError` for any other."
-    if name not in BACKBONES:
-        raise BloodcellError(f"unknown backbone {name!r}: choose one of {', '.join(BACKBONES)}")
-    return BACKBONES[name]
+    return one_of(BACKBONES, name, "backbone")
 
 # %% ../nbs/20_recipes.ipynb #cell10
 class NoWeights(BloodcellError):
@@ -95,14 +93,15 @@ def weights_key(name: str, top: bool = False) -> str:
 
 # %% ../nbs/20_recipes.ipynb #cell13
 METHODS = ("network", "head", "classifier", "ensemble", "colour")
-TOLD = ("paper", "title", "chosen", "protocols", "stands_in_for")  # what is told to the reader and changes no result
+TOLD = ("paper", "title", "chosen", "protocols", "stands_in_for", "held_against", "differs")  # what is told to the reader and changes no result
 
 
 @dataclass(frozen=True)
 class Recipe:
     """One experiment: enough to run it. `network` and its `arguments` name an entry of `bloodcell.models.NETWORKS`, `backbone` one of
-    `bloodcell.transfer.BACKBONES`; `features` says what of its last map a head gets (average, flatten or VGG's block4); `augmentation` holds arguments of `RandomAffine`; `epochs` has one number a stage; `images` caps the
-    training and validation images, `small` all images of a set without masks; `fold` (number, folds) keeps a part of the training images out."""
+    `bloodcell.transfer.BACKBONES`; `features` says what of its last map a head gets (average, flatten or VGG's block4); `augmentation` holds arguments of `RandomAffine`; `epochs` has one number a stage,
+    and a training ends early after `patience` epochs without a lower validation loss; `images` caps the training and validation images, `small` all images of a set without masks; `fold` (number, folds) keeps a part of the training images out.
+    `held_against` names the recipe whose claims this one is set beside, and `differs` says in what it differs from that."""
     name: str
     title: str
     paper: str = ""
@@ -117,6 +116,7 @@ class Recipe:
     augmentation: Mapping[str, object] = field(default_factory=dict)
     features: str = "average"
     epochs: tuple[int, ...] = (1,)
+    patience: int | None = None
     batch_size: int = 32
     learning_rate: float = 0.001
     epsilon: float = 1e-7
@@ -128,6 +128,8 @@ class Recipe:
     fold: tuple[int, int] | None = None
     protocols: tuple[str, ...] = ("group-disjoint",)
     stands_in_for: str = ""
+    held_against: str = ""
+    differs: str = ""
     chosen: str = ""
 
     def __post_init__(self):
@@ -166,6 +168,7 @@ SRAVANI = Recipe(
     protocols=("group-disjoint", "sravani2023", "sravani2023-grouped"),
     chosen="Dropout 0.25 and batches of 32 (both open in the paper), pixels scaled to -1 to 1 (the paper says 'standardized'); the epoch with the lowest validation loss is kept.")
 
+# %% ../nbs/20_recipes.ipynb #cell17
 HYBRID_NETWORK = Recipe(
     "sravani2023_hybrid_network", "Network of the hybrid, alone", "sravani2023", network="sravani2023_cnn", pixels=Pixels(60, "cell", contrast=True),
     augmentation=dict(rotation=180, shift=(0.1, 0.1), flip=(True, True), scale=(0.9, 1.1)), epochs=(50,), batch_size=16, small=240,
@@ -186,12 +189,16 @@ HYBRID = tuple(
 ENSEMBLE = tuple(Recipe(f"sravani2023_ensemble_{how}", f"Ensemble of four networks, {title}", "sravani2023", "ensemble", how, members=_MEMBERS,
                         pixels=HYBRID_NETWORK.pixels, small=240) for how, title in (("average", "mean probability"), ("vote", "majority vote")))
 
+# %% ../nbs/20_recipes.ipynb #cell19
 KHALIL = Recipe(
     "khalil2022_vgg16", "VGG16, last block trained in two stages", "khalil2022", network="khalil2022", backbone="VGG16", pixels=Pixels(128),
     augmentation=dict(rotation=30, shift=(0.2, 0.2), flip=(True, True)), epochs=(30, 10), batch_size=32, epsilon=1e-8,
     metrics=("accuracy", "f1_score"), costly=True, protocols=("group-disjoint", "khalil2022"),
     chosen="Batches of 32 and a momentum of 0.9 in the batch normalisation (both open); the second stage goes on where the first ended, with the state of the optimiser; "
            "the epoch with the lowest validation loss is kept.")
+
+KHALIL_PLAIN = replace(KHALIL, name="khalil2022_vgg16_plain", title="VGG16, last block trained in two stages, without augmentation", augmentation={}, costly=False,
+                       held_against="khalil2022_vgg16", differs="without augmentation")
 
 KHALIL_MOBILENET = replace(KHALIL, name="khalil2022_mobilenetv2", title="Head and training of khalil2022 on MobileNetV2", backbone="MobileNetV2",
                            stands_in_for="khalil2022_vgg16")
@@ -200,6 +207,7 @@ KHALIL_SCRATCH = replace(
     KHALIL, name="khalil2022_scratch", title="A CNN of ours in the place of the one not printed", network="khalil2022_scratch", backbone="", epochs=(30,),
     chosen="The layers are not printed: three convolutions of 16, 32 and 64 filters, their averages, and a dense layer of 128 are ours; trained as the first stage of the larger network.")
 
+# %% ../nbs/20_recipes.ipynb #cell21
 JARJEES = Recipe(
     "jarjees2022_vgg19", "VGG19, last layer cut to the classes", "jarjees2022", network="jarjees2022", backbone="VGG19", pixels=Pixels(224),
     augmentation=dict(rotation=180, flip=(True, True), fill_mode="constant"), epochs=(10,), batch_size=10, learning_rate=1e-4, costly=True,
@@ -208,31 +216,45 @@ JARJEES = Recipe(
            "no dropout after the dense layers; the epoch with the lowest validation loss is kept.")
 
 JARJEES_VGG16 = replace(JARJEES, name="jarjees2022_vgg16", title="Protocol of jarjees2022 on VGG16, the nearest relative of VGG19", backbone="VGG16",
-                        arguments={"top": False}, stands_in_for="jarjees2022_vgg19")
+                        arguments={"top": False}, stands_in_for="jarjees2022_vgg19", held_against="jarjees2022_vgg19",
+                        differs="VGG16 with averaged features in the place of VGG19")
 JARJEES_MOBILENET = replace(JARJEES, name="jarjees2022_mobilenetv2", title="Protocol of jarjees2022 on MobileNetV2", backbone="MobileNetV2",
                             stands_in_for="jarjees2022_vgg16")
 
+# %% ../nbs/20_recipes.ipynb #cell23
 ASGHAR_FROZEN = tuple(Recipe(
     f"asghar2023_{backbone.lower()}", f"Frozen {backbone}, linear head", "asghar2023", "head", "head", backbone=backbone, pixels=Pixels(128), epochs=(150,), batch_size=128,
     chosen="The image size, the way from the last map to the head, the width of the dense layers and the batch size are open in the paper: 128 px, averaged features, "
            "a linear head, batches of 128; the epoch with the lowest validation loss is kept.") for backbone in BACKBONES)
 
+_READINGS = (  # the end of the name, changes, words
+    ("_hidden", {"arguments": {"hidden": (128,)}}, "averaged features, a hidden layer of 128"),
+    ("_flatten", {"features": "flatten"}, "flattened features"),
+    ("_flatten_hidden", {"features": "flatten", "arguments": {"hidden": (128,)}}, "flattened features, a hidden layer of 128"),
+    ("_224", {"pixels": Pixels(224)}, "averaged features at 224 px"),
+    ("_block4", {"features": "block4"}, "averaged features of the fourth block"),
+    ("_block4_hidden", {"features": "block4", "arguments": {"hidden": (128,)}}, "averaged features of the fourth block, a hidden layer of 128"))
+ASGHAR_READINGS = tuple(
+    replace(recipe, name=f"{recipe.name}{ending}", title=f"Frozen {recipe.backbone}, {words}", held_against=recipe.name, differs=words,
+            chosen=f"Another reading of what the paper leaves open: {words}.", **changes)
+    for recipe in ASGHAR_FROZEN if recipe.backbone in ("VGG16", "ResNet50", "MobileNetV2")
+    for ending, changes, words in _READINGS if recipe.backbone == "VGG16" or "block4" not in ending)
+
 ASGHAR_TEN = replace(ASGHAR_FROZEN[list(BACKBONES).index("MobileNetV2")], name="asghar2023_mobilenetv2_ten", title="Frozen MobileNetV2, linear head, ten classes", labels="ten")
 
 ASGHAR = Recipe(
-    "asghar2023_cnn", "7-block CNN from scratch", "asghar2023", network="asghar2023_cnn", pixels=Pixels(100), epochs=(150,), batch_size=32,
+    "asghar2023_cnn", "7-block CNN from scratch", "asghar2023", network="asghar2023_cnn", pixels=Pixels(100), epochs=(150,), patience=30, batch_size=32,
     chosen="Pooling with stride 2 and same padding, one hidden layer of 128, eight classes (the paper contradicts itself in all three); batches of 32 and pixels of "
-           "-1 to 1 (both open); the epoch with the lowest validation loss is kept, as in the paper.")
+           "-1 to 1 (both open); the epoch with the lowest validation loss is kept, as in the paper, and the training ends where that loss has not fallen for 30 epochs.")
 
+# %% ../nbs/20_recipes.ipynb #cell24
 RECIPES = {recipe.name: recipe for recipe in (
-    COLOUR, SRAVANI, HYBRID_NETWORK, *_MEMBERS, *HYBRID, *ENSEMBLE, KHALIL, KHALIL_MOBILENET, KHALIL_SCRATCH, JARJEES, JARJEES_VGG16, JARJEES_MOBILENET,
-    *ASGHAR_FROZEN, ASGHAR_TEN, ASGHAR)}
+    COLOUR, SRAVANI, HYBRID_NETWORK, *_MEMBERS, *HYBRID, *ENSEMBLE, KHALIL, KHALIL_PLAIN, KHALIL_MOBILENET, KHALIL_SCRATCH, JARJEES, JARJEES_VGG16, JARJEES_MOBILENET,
+    *ASGHAR_FROZEN, *ASGHAR_READINGS, ASGHAR_TEN, ASGHAR)}
 
 
 def get_recipe(
     name: str,  # a key of `RECIPES`
 ) -> Recipe:
     "The recipe of that name; raises `BloodcellError` for any other."
-    if name not in RECIPES:
-        raise BloodcellError(f"unknown recipe {name!r}: choose one of {', '.join(RECIPES)}")
-    return RECIPES[name]
+    return one_of(RECIPES, name, "recipe")

@@ -67,7 +67,7 @@ def _gpus() -> list[str]:
         return []
     return done.stdout.strip().splitlines() if done.returncode == 0 else []
 
-
+# %% ../nbs/01_runs.ipynb #cell7
 def keras_backend() -> str:
     "Keras's backend: the one in use, or the one that Keras would choose (environment, then `keras.json`, then TensorFlow)."
     if "keras" in sys.modules:
@@ -95,7 +95,7 @@ def environment() -> dict:
         "git_dirty": bool(_git("status", "--porcelain")),
     }
 
-# %% ../nbs/01_runs.ipynb #cell9
+# %% ../nbs/01_runs.ipynb #cell10
 @cache
 def code_version(
     *modules: str,  # of this package
@@ -116,7 +116,7 @@ def _meaning(source: str) -> str:
             node.body = body[1:]
     return ast.dump(tree)
 
-# %% ../nbs/01_runs.ipynb #cell12
+# %% ../nbs/01_runs.ipynb #cell13
 def write_table(frame: pd.DataFrame, path: str | Path) -> Path:
     "Write a CSV without its index: six decimals, `\\n` line ends, the old file kept until the new one is whole."
     content = frame.to_csv(index=False, float_format="%.6f", lineterminator="\n").encode()
@@ -139,7 +139,7 @@ def read_json(path: str | Path) -> dict:
     except ValueError as error:
         raise BloodcellError(f"{path} is damaged: delete it, it is made again") from error
 
-# %% ../nbs/01_runs.ipynb #cell15
+# %% ../nbs/01_runs.ipynb #cell16
 @dataclass(frozen=True)
 class Run:
     "One run of the study: what it is about, and the folder that holds its results."
@@ -179,7 +179,7 @@ def _records(folder: Path) -> dict[str, dict]:
     experiments = {path.parent.relative_to(folder).as_posix(): path for path in sorted(folder.glob("experiments/**/record.json"))}
     return {name: read_json(path) for name, path in (chapters | experiments).items()}
 
-
+# %% ../nbs/01_runs.ipynb #cell17
 def write_manifest(run: Run) -> None:
     "Put `manifest.json` together from the records of the chapters and experiments that have run."
     file = run.folder / "manifest.json"
@@ -193,7 +193,7 @@ def write_manifest(run: Run) -> None:
         write_json({"data": run.data, "profile": asdict(run.profile), "seed": run.seed, "seeds": run.seeds, "environments": environments,
                     "seconds": round(sum(record["seconds"] for record in records.values()), 1), "records": records}, file)
 
-# %% ../nbs/01_runs.ipynb #cell16
+# %% ../nbs/01_runs.ipynb #cell18
 def run_folder(data: str, profile: str, seed: int, out: str = "") -> Path:
     "The folder of a run: `out` where it is given, otherwise `runs/<data>-<profile>-s<seed>` in `home`."
     return Path(out).expanduser().absolute() if out else home() / "runs" / f"{Path(data).name}-{profile}-s{seed}"

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
-from .config import BloodcellError, rng_for, seed_for
+from .config import BloodcellError, one_of, rng_for, seed_for
 from .runs import write_json, write_table
 
 # %% ../nbs/17_splits.ipynb #cell6
@@ -157,7 +157,7 @@ def _balanced_with_test(images: pd.DataFrame, seed: int) -> pd.DataFrame:
     test = images["split"] == "test"
     return pd.concat([balanced(images[~test], 0.3, seed), images[test]])
 
-
+# %% ../nbs/17_splits.ipynb #cell23
 PROTOCOLS = {protocol.name: protocol for protocol in (
     Protocol("group-disjoint", "this study", "the published test part where there is one, otherwise a fifth of the groups tests and a tenth validates; groups stay whole",
              lambda images, seed: images, group_disjoint=True),
@@ -173,7 +173,7 @@ PROTOCOLS = {protocol.name: protocol for protocol in (
              lambda images, seed: by_image(images, 0.1, 0.1, seed), counted=SPLITS),
 )}
 
-# %% ../nbs/17_splits.ipynb #cell23
+# %% ../nbs/17_splits.ipynb #cell24
 def overlap(
     split: pd.DataFrame,  # with `group` and `split`
     counted: tuple[str, ...] = ("test",),
@@ -191,10 +191,9 @@ def draw(
     seed: int = 0,
 ) -> pd.DataFrame:
     "The split of a protocol. Raises `BloodcellError` for an unknown name, and where a protocol that calls itself group-disjoint leaks."
-    if name not in PROTOCOLS:
-        raise BloodcellError(f"unknown protocol {name!r}: choose one of {', '.join(PROTOCOLS)}")
-    split = PROTOCOLS[name].draw(images, seed)
-    return check(split) if PROTOCOLS[name].group_disjoint else split
+    protocol = one_of(PROTOCOLS, name, "protocol")
+    split = protocol.draw(images, seed)
+    return check(split) if protocol.group_disjoint else split
 
 
 def compare_protocols(images: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
@@ -208,7 +207,7 @@ def compare_protocols(images: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         rows.append({"protocol": name, "paper": protocol.paper, "group_disjoint": protocol.group_disjoint} | found | {"verdict": verdict})
     return pd.DataFrame(rows)
 
-# %% ../nbs/17_splits.ipynb #cell29
+# %% ../nbs/17_splits.ipynb #cell30
 SPLIT_TABLE = ["path", "label", "group", "sha256", "split"]
 
 

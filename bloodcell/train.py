@@ -79,6 +79,12 @@ class State:
         "The lowest validation loss so far; an epoch whose loss is not a number is no candidate."
         return min((epoch["val_loss"] for epoch in self.history if math.isfinite(epoch["val_loss"])), default=math.inf)
 
+    def has_waited(self, patience: int | None) -> bool:
+        "Whether the last `patience` epochs brought no lower validation loss."
+        if not patience or len(self.history) <= patience:
+            return False
+        return min((epoch["val_loss"] for epoch in self.history[:-patience] if math.isfinite(epoch["val_loss"])), default=math.inf) <= self.best_loss
+
 
 def save_state(state: State, model: keras.Model, file: Path) -> None:
     "Write weights, optimiser, best weights and history as one `.npz`, in one step."
@@ -89,7 +95,7 @@ def save_state(state: State, model: keras.Model, file: Path) -> None:
     with atomic(file) as scratch:
         np.savez(scratch, history=json.dumps(state.history), about=state.about, seconds=state.seconds, **arrays)
 
-
+# %% ../nbs/30_train.ipynb #cell10
 def load_state(model: keras.Model, file: Path, about: str, epochs: int) -> State:
     """Put weights and optimiser back into a compiled `model`, if the file is there, is about the same training and has no more
     than `epochs`; otherwise the state before the first epoch. Raises `BloodcellError` for a damaged file."""
@@ -113,7 +119,7 @@ def load_state(model: keras.Model, file: Path, about: str, epochs: int) -> State
     except Exception as error:  # zipfile, NumPy, JSON and Keras each have their own kinds
         raise BloodcellError(f"{file} is damaged or belongs to another network ({error}): delete it, the training starts anew") from error
 
-# %% ../nbs/30_train.ipynb #cell11
+# %% ../nbs/30_train.ipynb #cell12
 SAVE_EVERY = 5.0  # seconds; short epochs of a small head would otherwise spend their time on the disk
 
 
@@ -126,9 +132,9 @@ def seed_generators(layer: keras.layers.Layer) -> list[keras.random.SeedGenerato
 class Keeper(keras.callbacks.Callback):
     "Seed each epoch, keep the best weights, save the state, and print a line now and then."
 
-    def __init__(self, state: State, file: Path, seed: int, epochs: int):
+    def __init__(self, state: State, file: Path, seed: int, epochs: int, patience: int | None = None):
         super().__init__()
-        self.state, self.file, self.seed, self.epochs = state, file, seed, epochs
+        self.state, self.file, self.seed, self.epochs, self.patience = state, file, seed, epochs, patience
         self.saved = self.began = time.monotonic()
         self.before, self.already = state.seconds, len(state.history)
 
@@ -142,7 +148,8 @@ class Keeper(keras.callbacks.Callback):
             self.state.best = self.model.get_weights()
         self.state.history.append(entry)
         self.state.seconds = self.before + time.monotonic() - self.began
-        last = epoch + 1 == self.epochs
+        self.model.stop_training = self.state.has_waited(self.patience)
+        last = epoch + 1 == self.epochs or self.model.stop_training
         if last or time.monotonic() - self.saved > SAVE_EVERY:
             save_state(self.state, self.model, self.file)
             self.saved = time.monotonic()
@@ -155,7 +162,7 @@ class Keeper(keras.callbacks.Callback):
         print(f"    epoch {entry['epoch']:3}/{self.epochs}   loss {entry['loss']:.3f}   validation loss {entry['val_loss']:.3f}   "
               f"validation accuracy {entry['val_accuracy']:.3f}   {left / 60:.0f} min left", flush=True)
 
-# %% ../nbs/30_train.ipynb #cell13
+# %% ../nbs/30_train.ipynb #cell14
 def with_augmentation(network: keras.Model, layer: keras.layers.Layer | None) -> keras.Model:
     "The network behind an augmentation layer, or the network itself where there is none. They share their weights."
     if layer is None:
@@ -178,7 +185,7 @@ class F1Score(keras.metrics.F1Score):
 
 METRICS = {"accuracy": lambda: "accuracy", "f1_score": F1Score}
 
-# %% ../nbs/30_train.ipynb #cell15
+# %% ../nbs/30_train.ipynb #cell16
 def _layer_settings(network: keras.Model) -> list:
     "Type and settings of each layer, nested ones included, without the names that Keras counts up."
     found = []
@@ -201,7 +208,7 @@ def describe(network: keras.Model, recipe: Recipe, source, codes: np.ndarray, tr
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
-# %% ../nbs/30_train.ipynb #cell16
+# %% ../nbs/30_train.ipynb #cell17
 def fit(
     network: keras.Model,  # with class probabilities as its output; ends with its best weights
     recipe: Recipe,  # its augmentation, optimiser, loss, batches and epochs
@@ -212,7 +219,7 @@ def fit(
     seed: int,  # of the order of the images, dropout and augmentation
     file: str | Path,  # for the state
 ) -> tuple[pd.DataFrame, float]:
-    """Train for all epochs of the recipe: the history, one row an epoch, and the seconds it took. Afterwards the network has the
+    """Train for all epochs of the recipe, or until its patience is at an end: the history, one row an epoch, and the seconds it took. Afterwards the network has the
     weights of the epoch with the lowest validation loss. Goes on where an interrupted call with the same file stopped."""
     set_seed(seed)
     file, epochs = Path(file), sum(recipe.epochs)
@@ -222,15 +229,15 @@ def fit(
     model.optimizer.build(model.trainable_variables)  # otherwise TensorFlow traces the first step twice
     state = load_state(model, file, about, epochs)
     done = len(state.history)
-    if done < epochs:
+    if done < epochs and not state.has_waited(recipe.patience):
         model.fit(Batches(source, codes, train, recipe.batch_size, seed, epoch=done),
                   validation_data=Batches(source, codes, validation, 256), verbose=0, shuffle=False,
-                  initial_epoch=done, epochs=epochs, callbacks=[Keeper(state, file, seed, epochs)])
+                  initial_epoch=done, epochs=epochs, callbacks=[Keeper(state, file, seed, epochs, recipe.patience)])
     model.set_weights(state.best)
     measured = ["loss", *recipe.metrics]
     return pd.DataFrame(state.history)[["epoch", *measured, *(f"val_{name}" for name in measured)]], state.seconds
 
-# %% ../nbs/30_train.ipynb #cell30
+# %% ../nbs/30_train.ipynb #cell33
 def predict(
     network: keras.Model,
     source,  # `bloodcell.images.Rows`, or an array
@@ -241,7 +248,7 @@ def predict(
     return np.concatenate([keras.ops.convert_to_numpy(network.predict_on_batch(source[rows[start:start + batch_size]]))
                            for start in range(0, len(rows), batch_size)])
 
-# %% ../nbs/30_train.ipynb #cell33
+# %% ../nbs/30_train.ipynb #cell36
 FACTS = "bloodcell.json"
 
 

@@ -80,7 +80,7 @@ def _imagenet(backbone: Backbone, options: dict) -> tuple[keras.Model, str]:
                              "copy it again, or remove it") from error
     return network, file.name
 
-
+# %% ../nbs/22_transfer.ipynb #cell11
 def _randomise(network: keras.Model, seed: int) -> None:
     "He's initialisation for every kernel: Keras's default fades to zero through fifty layers, and features of zero test nothing."
     rng = rng_for(seed, "random weights", network.name)
@@ -107,7 +107,7 @@ def pretrained(
     _randomise(network, seed)
     return network, f"random, seed {seed}"
 
-# %% ../nbs/22_transfer.ipynb #cell11
+# %% ../nbs/22_transfer.ipynb #cell12
 OUTPUTS = ("average", "flatten", "block4")
 
 
@@ -132,7 +132,7 @@ def frozen(
     vector = layers.Flatten()(maps) if output == "flatten" else layers.GlobalAveragePooling2D()(maps)
     return keras.Model(images, vector, name=name if output == "average" else f"{name}_{output}"), source
 
-# %% ../nbs/22_transfer.ipynb #cell20
+# %% ../nbs/22_transfer.ipynb #cell21
 def weights_hash(model: keras.Model) -> str:
     "Sixteen hexadecimal digits for the values of all weights."
     digest = hashlib.sha256()
@@ -151,7 +151,7 @@ def features(
     return Store(file, tuple(backbone.output.shape[1:]), "float32").rows(
         cache.row_keys(), lambda places: backbone.predict(cache[places], batch_size=64, verbose=0), f"features of {backbone.name}")
 
-# %% ../nbs/22_transfer.ipynb #cell22
+# %% ../nbs/22_transfer.ipynb #cell23
 def head(
     features: int,  # length of the feature vector
     classes: int,
@@ -169,7 +169,7 @@ def with_head(backbone: keras.Model, top: keras.Model) -> keras.Model:
     "Backbone and head as one classifier of images."
     return keras.Model(backbone.input, top(backbone.output), name=f"{backbone.name}_{top.name}")
 
-# %% ../nbs/22_transfer.ipynb #cell26
+# %% ../nbs/22_transfer.ipynb #cell27
 def train_last_block(network: keras.Model, name: str) -> None:
     "Let the layers of `network` learn from its last block on, batch normalisation excepted. Raises `BloodcellError` where no such block is known."
     start = get_backbone(name).last_block
