@@ -23,10 +23,11 @@ ifneq ($(BLOODCELL_WEIGHTS),)
 export BLOODCELL_WEIGHTS := $(abspath $(BLOODCELL_WEIGHTS))
 endif
 
-.PHONY: help study test lab bench notebooks lock clean
+.PHONY: help study results test lab bench notebooks lock clean
 
 help:
 	@echo "make study      run the study (DATA=synthetic PROFILE=quick SEED=0 SEEDS=0 OUT= CORES=0)"
+	@echo "make results    compute every table and figure of README.md and results/ from the kept predictions"
 	@echo "make test       pass the tests"
 	@echo "make lab        open the notebooks in JupyterLab"
 	@echo "make bench      measure the ratios behind the design"
@@ -37,10 +38,10 @@ help:
 study: .venv/installed
 	@$(BIN)/bloodcell study --data "$(DATA)" --profile "$(PROFILE)" --seed "$(SEED)" --seeds "$(SEEDS)" --out "$(OUT)" --cores "$(CORES)"
 
-# The study's chapters are left to pytest, which runs them all by papermill.
+# The study's chapters and the findings are left to pytest, which runs them all.
 test: .venv/installed
 	$(BIN)/ruff check
-	$(BIN)/nbdev_test --n_workers 2 --timing --skip_folder_re '^study$$'
+	$(BIN)/nbdev_test --n_workers 2 --timing --skip_folder_re '^study$$' --skip_file_re '^([_.]|52_)'
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lab: .venv/installed
@@ -48,6 +49,11 @@ lab: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python workflow/bench.py
+
+# Everything that README.md says of real cells, from the kept predictions: tables, figures, claims, results/report.html.
+results: .venv/installed
+	$(BIN)/python workflow/refresh.py results
+	$(BIN)/nbdev_clean
 
 # Run the chapters on the synthetic set, store their outputs in nbs/ and make README.md from the index.
 notebooks: .venv/installed

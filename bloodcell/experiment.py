@@ -23,6 +23,7 @@ import pandas as pd
 from . import classical
 from .config import BloodcellError, Profile, only_one, seed_for
 from .dataset import Dataset, subsample
+from .images import Pixels
 from .metrics import left_chance, predictions_table, read_predictions
 from .recipes import RECIPES, NoWeights, Recipe, get_recipe, weights_key
 from .runs import Run, code_version, environment, keras_backend, read_json, write_json, write_table
@@ -114,6 +115,11 @@ class Outcome(Experiment):
     def weights(self) -> str:
         "Where the weights came from that the training began with."
         return self.record.get("weights", "none")
+
+    @property
+    def pixels(self) -> str:
+        "The pixels the network got, such as `60px-cell-contrast`."
+        return self.record.get("pixels", Pixels(**self.record["recipe"]["pixels"]).name)
 
     def network(self):
         "The trained network, a `keras.Model` of images. Raises `BloodcellError` where the experiment has none."

@@ -6,7 +6,7 @@
 __all__ = ['CLASS_COLOURS', 'SHOWN', 'use_theme', 'colour', 'shown', 'save_figure', 'image_grid', 'activation_grid',
            'prediction_grid', 'class_balance', 'image_sizes', 'batch_shares', 'confounder_bars', 'learning_curves',
            'compare_curves', 'confusion_matrix', 'confusion_panels', 'confusion_rates', 'compare_models',
-           'class_scores', 'network_drawing', 'feature_scatter', 'embedding_panels', 'claims_figure']
+           'class_scores', 'network_drawing', 'flow_drawing', 'feature_scatter', 'embedding_panels', 'claims_figure']
 
 # %% ../nbs/41_figures.ipynb #cell3
 import re
@@ -317,6 +317,19 @@ def network_drawing(network, title: str) -> plt.Figure:
             kind = kind.replace(name, short)
         axis.annotate(f"{kind} {shape[-1]}", (place, -0.56), ha="right", va="top", rotation=50, fontsize=7)
     axis.set(xlim=(-0.8, len(wanted) - 0.2), ylim=(-0.95, 0.65))
+    axis.axis("off")
+    figure.suptitle(title, fontsize=10, x=0.02, ha="left")
+    return figure
+
+
+def flow_drawing(steps: Sequence[tuple[str, str]], title: str) -> plt.Figure:
+    "Boxes in a row, each with its name and what happens in it, joined by arrows."
+    figure, axis = plt.subplots(figsize=(1.75 * len(steps) + 0.3, 1.7))
+    for place, (name, text) in enumerate(steps):
+        axis.text(place, 0, f"{name}\n\n{text}", ha="center", va="center", fontsize=8, bbox={"boxstyle": "round,pad=0.7", "facecolor": "#e8f1f8", "edgecolor": "#0072B2"})
+        if place:
+            axis.annotate("", (place - 0.42, 0), (place - 0.58, 0), arrowprops={"arrowstyle": "-|>", "color": "#0072B2"})
+    axis.set(xlim=(-0.55, len(steps) - 0.45), ylim=(-1, 1))
     axis.axis("off")
     figure.suptitle(title, fontsize=10, x=0.02, ha="left")
     return figure

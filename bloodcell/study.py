@@ -18,7 +18,7 @@ from .dataset import Dataset, prepare
 from .experiment import DID_NOT_TRAIN, Outcome, left_out, outcomes, stored
 from .images import Pixels
 from .recipes import get_recipe
-from .runs import Run, open_run
+from .runs import Run, environment, open_run
 from .splits import PROTOCOLS
 
 # %% ../nbs/43_study.ipynb #cell6
@@ -31,7 +31,7 @@ def by_protocol(found: Sequence[Outcome]) -> dict[tuple[str, str], list[Outcome]
 
 
 NUMBERS = ["accuracy", "accuracy_sd", "ci_low", "ci_high", "macro_f1", "macro_f1_sd"]
-RESULTS = ["recipe", "protocol", "status", "seeds", *NUMBERS, "n", "groups", "overlap", "epochs", "parameters", "weights"]
+RESULTS = ["recipe", "protocol", "status", "seeds", *NUMBERS, "n", "groups", "overlap", "pixels", "epochs", "parameters", "weights"]
 
 
 def _facts(same: Sequence[Outcome]) -> dict:
@@ -41,7 +41,7 @@ def _facts(same: Sequence[Outcome]) -> dict:
     trained = sum(state == "run" for state in states)
     status = states[0] if len(set(states)) == 1 else f"{DID_NOT_TRAIN}: {len(same) - trained} of {len(same)} seeds" if all(one.has_predictions for one in same) else "; ".join(sorted(set(states)))
     epochs = sum(record["recipe"]["epochs"]) if same[0].history is not None else pd.NA
-    return {"recipe": same[0].recipe.name, "protocol": same[0].protocol, "status": status, "overlap": record["test_overlap"]["overlap"],
+    return {"recipe": same[0].recipe.name, "protocol": same[0].protocol, "status": status, "overlap": record["test_overlap"]["overlap"], "pixels": same[0].pixels,
             "epochs": epochs, "parameters": record.get("parameters", pd.NA), "weights": record.get("weights", "none")}
 
 
@@ -133,6 +133,20 @@ class Study:
             title = f"{shown(same[0])}: {score['accuracy']:.1%} right (seed {same[0].seed})\n{self.about}, test, n = {score['n']:,} in {score['groups']:,} groups"
             _display(self.save(f"confusion_{recipe}_{protocol}", figures.confusion_matrix(metrics.confusion(table), title)))
 
+    def per_class(self, found: Sequence[Outcome], name: str):
+        "Write `tables/<name>.csv`: precision, recall, F1 and number of test images of each class, for each outcome that trained; show the first seed's."
+        tables = [metrics.per_class(one.predictions).reset_index().assign(recipe=one.recipe.name, protocol=one.protocol, seed=one.seed) for one in found if one.status == "run"]
+        if not tables:
+            print("No network has left chance: there is nothing to say class by class.")
+            return None
+        table = self.run.table(name, pd.concat(tables, ignore_index=True)[["recipe", "protocol", "seed", "label", "precision", "recall", "f1", "n"]])
+        return readable(table[table["seed"] == table["seed"].min()].drop(columns="seed"))
+
+    def one_of_each(self, labels: pd.Series) -> dict[str, np.ndarray]:
+        "The first image of each label (empty ones left out): uint8, (128, 128, 3); `labels` has one entry an image of the data set."
+        first = labels[labels != ""].drop_duplicates()
+        return dict(sorted(zip(first, self.pictures(self.dataset.images.loc[first.index, "path"]), strict=True)))
+
     def pictures(self, paths: Sequence[str], size: int = 128) -> list[np.ndarray]:
         "Images of the data set by their paths: uint8, (size, size, 3) each."
         places = dict(zip(self.dataset.images["path"], range(len(self.dataset.images)), strict=True))
@@ -176,6 +190,8 @@ def open_study(
     run = open_run(data, profile, seed, out, seeds)
     dataset = prepare(run)
     print(f"{dataset.title}: {len(dataset.images):,} images in {dataset.images['group'].nunique():,} groups, {len(dataset.classes)} classes. {dataset.entry.note}")
+    machine = environment()
+    print(f"Device: {', '.join(machine['gpus']) or machine['cpu']}; Keras on {machine['keras_backend']}.")
     if run.profile.name == "smoke":
         print("A smoke run: its numbers prove that the code runs, and nothing else.")
     return Study(run, dataset)

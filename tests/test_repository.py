@@ -1,5 +1,6 @@
 """The rules of the house: chapters, exports and README fit together."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -31,8 +32,9 @@ def test_a_study_chapter_opens_anywhere(path):
 def test_a_lower_chapter_imports_no_higher_one():
     numbers = {}
     for path in LIBRARY:
-        numbers[path.stem[3:]] = int(path.stem[:2])
-    assert len(numbers) == len(LIBRARY)
+        if "#| default_exp" in path.read_text():
+            numbers[path.stem[3:]] = int(path.stem[:2])
+    assert len(numbers) == len(LIBRARY) - 1  # the findings export nothing
     for name, number in numbers.items():
         source = (REPOSITORY / "bloodcell" / f"{name}.py").read_text()
         used = set(re.findall(r"^from (?:bloodcell)?\.(\w+) import", source, re.M))
@@ -75,14 +77,17 @@ def test_the_readme_is_made_from_the_index():
     assert (REPOSITORY / "README.md").read_text() == refresh.readme()
 
 
-def test_the_readmes_numbers_are_computed_from_the_kept_predictions():
-    from nbconvert import MarkdownExporter
-    from nbconvert.preprocessors import ExecutePreprocessor
-
-    notebook = nbformat.read(REPOSITORY / "nbs/index.ipynb", as_version=4)
-    stored = MarkdownExporter(exclude_input=True).from_notebook_node(notebook)[0]
-    ExecutePreprocessor(timeout=300, kernel_name="python3").preprocess(notebook, {"metadata": {"path": str(REPOSITORY / "nbs")}})
-    assert MarkdownExporter(exclude_input=True).from_notebook_node(notebook)[0] == stored
+def test_make_results_computes_the_readme_and_the_tables_again(tmp_path):
+    for name in ("nbs", "results", "workflow"):
+        shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("tables", "figures", "report.html"))
+    subprocess.run([sys.executable, "workflow/refresh.py", "results"], cwd=tmp_path, check=True, capture_output=True,
+                   env=os.environ | {"BLOODCELL_HOME": str(tmp_path), "BLOODCELL_DATA": str(tmp_path / "no-images")})
+    assert (tmp_path / "README.md").read_text() == (REPOSITORY / "README.md").read_text()
+    tables = sorted(path.name for path in (REPOSITORY / "results/tables").glob("*.csv"))
+    assert tables == sorted(path.name for path in (tmp_path / "results/tables").glob("*.csv"))
+    for name in tables:
+        assert (tmp_path / "results/tables" / name).read_bytes() == (REPOSITORY / "results/tables" / name).read_bytes(), name
+    assert (tmp_path / "results/report.html").stat().st_size < 4_000_000
 
 
 def test_stored_outputs_are_free_of_errors_and_of_one_machine():

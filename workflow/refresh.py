@@ -1,11 +1,13 @@
 """Store the outputs of the synthetic study and of the library chapters in nbs/, and make README.md from the index.
 
 Run by `make notebooks` after `make study`. Figures are reduced to 128 colours so that the repository stays small.
+`make results` runs the two notebooks that show the kept results, and writes their tables, README.md and results/report.html.
 """
 
 import base64
 import io
 import re
+import sys
 from pathlib import Path
 
 import nbformat
@@ -14,9 +16,11 @@ from nbconvert.preprocessors import CoalesceStreamsPreprocessor, ExecutePreproce
 from PIL import Image
 
 from bloodcell.config import home
+from bloodcell.report import write_page
 from bloodcell.runs import run_folder
 
 NBS = home() / "nbs"
+RESULTS = ("52_findings.ipynb", "index.ipynb")
 
 
 def small_png(text: str) -> str:
@@ -56,15 +60,22 @@ def refresh_study(executed: Path) -> None:
         nbformat.write(notebook, source)
 
 
-def refresh_library() -> None:
-    "Run the library chapters and the index in place."
-    for source in sorted(NBS.glob("*.ipynb")):
-        notebook = nbformat.read(source, as_version=4)
-        ExecutePreprocessor(timeout=600, kernel_name="python3").preprocess(notebook, {"metadata": {"path": str(NBS)}})
-        for cell in notebook.cells:
-            if cell.cell_type == "code":
-                cell.outputs = keep_readable(cell)
-        nbformat.write(notebook, source)
+def execute(source: Path) -> None:
+    "Run a notebook in place and store what a reader wants of its outputs."
+    notebook = nbformat.read(source, as_version=4)
+    ExecutePreprocessor(timeout=600, kernel_name="python3").preprocess(notebook, {"metadata": {"path": str(NBS)}})
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = keep_readable(cell)
+    nbformat.write(notebook, source)
+
+
+def refresh_results() -> None:
+    "Run the notebooks of the kept results; write README.md and results/report.html."
+    for name in RESULTS:
+        execute(NBS / name)
+    (home() / "README.md").write_text(readme(), encoding="utf-8")
+    write_page(home() / "results/report.html", "results on real cells", [NBS / RESULTS[0]])
 
 
 def readme() -> str:
@@ -76,6 +87,8 @@ def readme() -> str:
 
 
 if __name__ == "__main__":
-    refresh_study(run_folder("synthetic", "quick", 0) / "notebooks")
-    refresh_library()
-    (home() / "README.md").write_text(readme(), encoding="utf-8")
+    if sys.argv[1:] != ["results"]:
+        refresh_study(run_folder("synthetic", "quick", 0) / "notebooks")
+        for source in sorted({*NBS.glob("*.ipynb")} - {NBS / name for name in RESULTS}):
+            execute(source)
+    refresh_results()
