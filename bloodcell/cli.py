@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['app', 'Data', 'Profile', 'Seed', 'Seeds', 'Out', 'SHOWN_GROUPS', 'Progress', 'write_plan', 'study', 'experiment',
-           'experiments', 'chapter', 'report', 'keep', 'fetch', 'verify', 'audit', 'main']
+           'experiments', 'chapter', 'report', 'keep', 'fetch', 'originals', 'verify', 'audit', 'main']
 
 # %% ../nbs/61_cli.ipynb #cell3
 import os
@@ -24,7 +24,7 @@ import typer
 
 import bloodcell
 from . import __version__, datasets
-from .config import BloodcellError, home, only_one
+from .config import BloodcellError, atomic, home, only_one
 from .recipes import get_recipe
 from .report import chapters, check_parameters, find_chapter, run_chapter, write_report
 from .runs import Run, check_request, code_version, environment, open_run, read_json, write_json
@@ -274,6 +274,28 @@ def fetch(name: Annotated[str, typer.Argument(help="pbc, kaggle, or bloodmnist-2
     from bloodcell.download import fetch as fetch_data
 
     print(f"bloodcell: {name} is in {fetch_data(name, folder)}")
+
+
+@app.command()
+def originals(photographs: Annotated[str, typer.Argument(help="the folder of the photographs; by default JPEGImages beside Kaggle's images")] = "",
+              out: Annotated[Path, typer.Option(help="the table to write")] = Path("kaggle_originals.csv"),
+              part: Annotated[str, typer.Option(help="only this part: TRAIN or TEST; empty for both")] = "") -> None:
+    "Trace the copies of Kaggle's set to their photographs: the table that the package ships."
+    from bloodcell.provenance import originals as table_of
+
+    entry, root = datasets.find("kaggle")
+    folder = Path(photographs).expanduser() if photographs else root.parents[2] / "dataset-master/dataset-master/JPEGImages"
+    files = sorted(path for path in folder.glob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    if not files:
+        raise BloodcellError(f"{folder} holds no photographs (.jpg, .jpeg or .png): name the folder of the originals")
+    listed = datasets.scan(entry, root)
+    chosen = listed[(listed["problem"] == "") & (listed["part"] == part if part else True)]["path"].tolist()
+    if not chosen:
+        raise BloodcellError(f"{root} has no part {part!r}: choose TRAIN or TEST")
+    table = table_of(root, chosen, files)
+    with atomic(out) as scratch:
+        table.to_csv(scratch, index=False, lineterminator="\n")
+    print(f"bloodcell: {out} traces {len(chosen):,} copies to {table['original'].nunique()} of {len(files)} photographs")
 
 
 @app.command()

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SIZE', 'FEWEST_INLIERS', 'LEAST_CORRELATION', 'NOTHING', 'grey', 'Features', 'find_features', 'Index', 'Match',
-           'find_originals', 'correlation', 'trace', 'find_overlaps', 'fields']
+           'find_originals', 'correlation', 'trace', 'find_overlaps', 'fields', 'originals']
 
 # %% ../nbs/15_provenance.ipynb #cell3
 from collections import Counter
@@ -203,3 +203,15 @@ def fields(names: Sequence[str], overlaps: pd.DataFrame) -> pd.Series:
     component = connected_components(links, directed=False)[1]
     leader = pd.Series(names).groupby(component).first()
     return pd.Series([leader[number] for number in component], index=names, name="field")
+
+# %% ../nbs/15_provenance.ipynb #cell22
+def originals(
+    root: str | Path,  # the folder that the copies' paths are relative to
+    copies: Sequence[str],  # such as TRAIN/EOSINOPHIL/_0_1169.jpeg
+    photographs: Sequence[str | Path],
+) -> pd.DataFrame:
+    "One row a copy: `path`, `original`, `group` (the field the original shows), and how sure it is. Copies without an original have empty names."
+    found = trace([Path(root) / path for path in copies], photographs).round({"correlation": 3, "confidence": 3})
+    belongs = fields([Path(path).stem for path in photographs], find_overlaps(photographs)).to_dict() | {"": ""}
+    return found.assign(path=list(copies), group=found["original"].map(belongs))[
+        ["path", "original", "group", "inliers", "correlation", "runner_up", "runner_up_inliers", "confidence"]]

@@ -19,6 +19,7 @@ from bloodcell.config import get_profile
 from bloodcell.dataset import prepare
 from bloodcell.experiment import run
 from bloodcell.recipes import get_recipe
+from bloodcell.results import OUTPUTS
 from bloodcell.runs import open_run
 
 
@@ -73,7 +74,12 @@ def test_a_study_leaves_everything_where_it_belongs(smoke_study):
     counted = re.findall(r"^\[ ?(\d+)/(\d+)\]", done.stdout, re.M)
     assert counted[-1][0] == counted[-1][1] == str(len(planned) + 13)  # the last line is the last job: 12 chapters and the report
     claims = pd.read_csv(folder / "tables/claims.csv")
-    assert claims["verdict"].notna().all() and len(claims) >= 69
+    assert claims["verdict"].notna().all() and len(claims) >= 70
+
+
+def test_a_study_leaves_every_figure_and_table_of_the_papers(smoke_study):
+    missing = [output.file for output in OUTPUTS if not list(smoke_study[0].glob(output.file))]
+    assert not missing
 
 
 def test_a_second_study_computes_nothing(smoke_study):
