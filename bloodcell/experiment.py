@@ -267,7 +267,7 @@ def _write_record(outcome: Outcome, data: Dataset, mark: str, facts: dict) -> No
                 "whole": _whole(outcome.recipe), "pixels": data.prepared(outcome.recipe.pixels).name, "data": data.facts, "test_overlap": overlap(data.images)} | facts,
                outcome.folder / "record.json")
 
-# %% ../nbs/33_experiment.ipynb #cell27
+# %% ../nbs/33_experiment.ipynb #cell29
 def stored(folder: str | Path) -> list[Outcome]:
     "The finished experiments of a run folder, in the order of the recipes; recipes that this version does not know come last."
     found = []
@@ -279,7 +279,7 @@ def stored(folder: str | Path) -> list[Outcome]:
     order = list(RECIPES)
     return sorted(found, key=lambda one: order.index(one.recipe.name) if one.recipe.name in order else len(order))
 
-# %% ../nbs/33_experiment.ipynb #cell30
+# %% ../nbs/33_experiment.ipynb #cell32
 def admitted(recipe: Recipe, profile: Profile) -> bool:
     "Whether a profile runs the recipe: it may leave backbones and other readings out, and a stand-in is run only where its original is not."
     if profile.backbones is not None and not recipe.backbones <= set(profile.backbones):
@@ -312,7 +312,7 @@ def left_out(profile: Profile) -> dict[str, str]:
     return {recipe.name: f"not run: profile {profile.name} leaves {', '.join(sorted(recipe.backbones))} out" for recipe in RECIPES.values()
             if not admitted(recipe, profile) and not recipe.stands_in_for and not recipe.held_against}
 
-# %% ../nbs/33_experiment.ipynb #cell32
+# %% ../nbs/33_experiment.ipynb #cell34
 @dataclass(frozen=True)
 class Planned(Experiment):
     "One experiment of a plan, and the keys of those that come before it."
@@ -331,7 +331,7 @@ def plan(
              for recipe, split in chosen(dataset, profile) for seed in seeds]
     return sorted(found, key=lambda planned: len(planned.needs) > 0)
 
-# %% ../nbs/33_experiment.ipynb #cell35
+# %% ../nbs/33_experiment.ipynb #cell37
 def outcomes(
     study: Run,
     dataset: Dataset,  # group-disjoint

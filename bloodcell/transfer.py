@@ -148,7 +148,7 @@ def features(
 ) -> Rows:
     "The backbone's features of every image: float32 rows (d,), computed once for each image and kept on disk."
     file = Path(folder or cache_root() / "features") / f"{backbone.name}-{weights_hash(backbone)}.f32"
-    return Store(file, tuple(backbone.output.shape[1:]), "float32").rows(
+    return Store(file, tuple(backbone.output_shape[1:]), "float32").rows(
         cache.row_keys(), lambda places: backbone.predict(cache[places], batch_size=64, verbose=0), f"features of {backbone.name}")
 
 # %% ../nbs/22_transfer.ipynb #cell23

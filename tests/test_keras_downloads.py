@@ -36,7 +36,8 @@ def server(tmp_path, monkeypatch):
             asked.append(name)
             there = tmp_path / "served" / name
             digest = hashlib.md5(there.read_bytes()).hexdigest() if there.is_file() else None
-            return download(name, f"http://127.0.0.1:{running.server_port}/{name}", **options | {"cache_dir": str(tmp_path / "keras"), "file_hash": digest})
+            options |= {"cache_dir": str(tmp_path / "keras"), "file_hash": digest}
+            return download(name, f"http://127.0.0.1:{running.server_port}/{name}", **options)
 
         monkeypatch.setattr(file_utils, "get_file", local)
         yield tmp_path / "served", asked
@@ -45,8 +46,8 @@ def server(tmp_path, monkeypatch):
 
 KERNELS = "weights_tf_dim_ordering_tf_kernels"
 FILES = {name: f"{start}_{KERNELS}_{end}.h5" for name, start, end in (
-    ("VGG19", "vgg19", "notop"), ("ResNet101", "resnet101", "notop"), ("ResNet152", "resnet152", "notop"), ("InceptionV3", "inception_v3", "notop"),
-    ("DenseNet201", "densenet201", "notop"), ("MobileNetV2", "mobilenet_v2", "1.0_224_no_top"))}
+    ("VGG19", "vgg19", "notop"), ("ResNet101", "resnet101", "notop"), ("ResNet152", "resnet152", "notop"),
+    ("InceptionV3", "inception_v3", "notop"), ("DenseNet201", "densenet201", "notop"), ("MobileNetV2", "mobilenet_v2", "1.0_224_no_top"))}
 
 
 @pytest.mark.parametrize("name", FILES)
