@@ -280,8 +280,10 @@ def fetch(name: Annotated[str, typer.Argument(help="pbc, kaggle, or bloodmnist-2
 def originals(photographs: Annotated[str, typer.Argument(help="the folder of the photographs; by default JPEGImages beside Kaggle's images")] = "",
               out: Annotated[Path, typer.Option(help="the table to write")] = Path("kaggle_originals.csv"),
               part: Annotated[str, typer.Option(help="only this part: TRAIN or TEST; empty for both")] = "") -> None:
-    "Trace the copies of Kaggle's set to their photographs: the table that the package ships."
-    from bloodcell.provenance import originals as table_of
+    "Trace the copies of Kaggle's set to their photographs, and list the photographs with one cell beside them: the tables that the package ships."
+    import pandas as pd
+
+    from bloodcell import provenance
 
     entry, root = datasets.find("kaggle")
     folder = Path(photographs).expanduser() if photographs else root.parents[2] / "dataset-master/dataset-master/JPEGImages"
@@ -292,9 +294,13 @@ def originals(photographs: Annotated[str, typer.Argument(help="the folder of the
     chosen = listed[(listed["problem"] == "") & (listed["part"] == part if part else True)]["path"].tolist()
     if not chosen:
         raise BloodcellError(f"{root} has no part {part!r}: choose TRAIN or TEST")
-    table = table_of(root, chosen, files)
-    with atomic(out) as scratch:
-        table.to_csv(scratch, index=False, lineterminator="\n")
+    belongs = provenance.fields([path.stem for path in files], provenance.find_overlaps(files))
+    table = provenance.originals(root, chosen, files, belongs)
+    labels = folder.parent / "labels.csv"
+    single = [provenance.labelled_photographs(pd.read_csv(labels), belongs, datasets.WHITE_CELLS)] if labels.is_file() else []
+    for made, file in zip((table, *single), (out, out.with_name("kaggle_photographs.csv")), strict=False):
+        with atomic(file) as scratch:
+            made.to_csv(scratch, index=False, lineterminator="\n")
     print(f"bloodcell: {out} traces {len(chosen):,} copies to {table['original'].nunique()} of {len(files)} photographs")
 
 

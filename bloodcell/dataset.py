@@ -9,7 +9,7 @@ __all__ = ['TEXT', 'PAIR_TEXT', 'LEFT_OUT', 'read_manifest', 'subsample', 'subsa
 # %% ../nbs/19_dataset.ipynb #cell3
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -142,20 +142,26 @@ class Dataset:
                 "protocol": self.protocol, "split_seed": self.split_seed, "images": self.images["split"].value_counts().sort_index().to_dict(),
                 "classes": list(self.classes), "excluded": len(self.excluded), "synthetic": self.synthetic}
 
+    @property
+    def strata(self) -> np.ndarray:
+        "A number for each class of each site: int, (n,)."
+        return pd.factorize(self.images["site"] + "/" + self.images["label"], sort=True)[0]
+
     def rows(self, split: str) -> np.ndarray:
         "Row numbers of the images of `train`, `validation` or `test`."
         return np.flatnonzero(self.images["split"] == split)
 
-    def prepared(self, wanted: images.Pixels) -> images.Pixels:
-        "The pixels a network gets: as wanted, with the preparation that a data set prescribes for all networks when it stands alone."
-        return replace(wanted, **self.entry.preparation) if len(self.sites) == 1 else wanted
+    def prepared(self, wanted: images.Pixels, site: str = "") -> images.Pixels:
+        "The pixels a network gets of a site (default: the first): as wanted, with the preparation that its data set prescribes for all networks. Another crop than the whole image is kept."
+        entry = self.sites[site][0] if site else self.entry
+        return replace(wanted, **{name: value for name, value in entry.preparation.items() if name != "crop" or wanted.crop == "whole"})
 
     def pixels(self, wanted: images.Pixels) -> images.Rows:
         "The pixels of all images, prepared, in their order: decoded once, and found by their content."
         roots = self.images["site"].map({site: str(root) for site, (_, root) in self.sites.items()})
         masks = [datasets.mask_path(self.sites[site][0], path) if mask else ""
                  for site, path, mask in zip(self.images["site"], self.images["path"], self.images["mask"], strict=True)]
-        return images.build(self.images.assign(mask_path=masks), roots, self.prepared(wanted))
+        return images.build(self.images.assign(mask_path=masks), roots, [self.prepared(wanted, site) for site in self.images["site"]])
 
     def with_images(self, found: pd.DataFrame, **changes: object) -> "Dataset":
         "The same data set with other rows or another split."
@@ -178,6 +184,13 @@ class Dataset:
         labels = datasets.ten_labels(self.images)
         classes = tuple(sorted(set(labels) - {""}))
         return self.with_images(self.images.assign(label=labels)[labels != ""], classes=classes)
+
+    def leaving_out(self, site: str) -> "Dataset":
+        "One site tests with all its images; the others train and validate as before, their own test images among the training ones."
+        if site not in self.sites or len(self.sites) < 2:
+            raise BloodcellError(f"{site!r} cannot be left out: the sites are {', '.join(self.sites)}, and one other has to be left")
+        others = self.images["split"].replace("test", "train")
+        return self.with_images(self.images.assign(split=others.where(self.images["site"] != site, "test")), protocol=f"without-{site}")
 
     def without_fold(self, number: int, folds: int, seed: int = 0) -> "Dataset":
         "The training images without one of `folds` parts of them (whole groups), which carries the split `held-out`."
@@ -245,10 +258,11 @@ def audit_data(data: str) -> tuple[audit.Audit, Path]:
 def combine(
     first: Dataset,
     *others: Dataset,
+    classes: Sequence[str] | None = None,  # to take from each that has them; by default those that all have
 ) -> Dataset:
-    "The images of all data sets that show a class which all of them have. Raises `BloodcellError` where a site comes twice or no two classes are shared."
+    "The images of all data sets that show one of the classes. Raises `BloodcellError` where a site comes twice or no two classes are shared."
     everything = (first, *others)
-    classes = tuple(label for label in first.classes if all(label in other.classes for other in others))
+    classes = tuple(classes or (label for label in first.classes if all(label in other.classes for other in others)))
     names = [site for found in everything for site in found.sites]
     if len(set(names)) < len(names) or len(classes) < 2:
         raise BloodcellError(f"{', '.join(found.name for found in everything)} cannot be combined: each site may come once, and they share {len(classes)} class(es)")

@@ -160,10 +160,10 @@ def _train_network(recipe: Recipe, data: Dataset, seed: int, folder: Path, membe
     network, weights = models.build(recipe, len(data.classes), seed)
     pixels = source = data.pixels(recipe.pixels)
     learner = network
-    if recipe.backbone and not recipe.augmentation:  # its frozen beginning gives the same answers in every epoch: they are kept
+    if models.begins_frozen(network) and not train.augmenters(recipe):  # its frozen beginning gives the same answers in every epoch: they are kept
         front, learner = models.cut_frozen(network)
         source = transfer.features(front, pixels)
-    history, seconds = train.fit(learner, recipe, source, data.codes, data.rows("train"), data.rows("validation"), seed, folder / "state.npz")
+    history, seconds = train.fit(learner, recipe, source, data.codes, data.rows("train"), data.rows("validation"), seed, folder / "state.npz", data.strata)
     train.save_network(network, folder / "model.keras", **_network_facts(recipe, data))
     everything = np.arange(len(data.images))
     if recipe.small:  # few enough to keep what a classical classifier may want

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SIZE', 'FEWEST_INLIERS', 'LEAST_CORRELATION', 'NOTHING', 'grey', 'Features', 'find_features', 'Index', 'Match',
-           'find_originals', 'correlation', 'trace', 'find_overlaps', 'fields', 'originals']
+           'find_originals', 'correlation', 'trace', 'find_overlaps', 'fields', 'originals', 'labelled_photographs']
 
 # %% ../nbs/15_provenance.ipynb #cell3
 from collections import Counter
@@ -209,9 +209,20 @@ def originals(
     root: str | Path,  # the folder that the copies' paths are relative to
     copies: Sequence[str],  # such as TRAIN/EOSINOPHIL/_0_1169.jpeg
     photographs: Sequence[str | Path],
+    belongs: pd.Series,  # the field of each photograph, from `fields`
 ) -> pd.DataFrame:
     "One row a copy: `path`, `original`, `group` (the field the original shows), and how sure it is. Copies without an original have empty names."
     found = trace([Path(root) / path for path in copies], photographs).round({"correlation": 3, "confidence": 3})
-    belongs = fields([Path(path).stem for path in photographs], find_overlaps(photographs)).to_dict() | {"": ""}
-    return found.assign(path=list(copies), group=found["original"].map(belongs))[
+    return found.assign(path=list(copies), group=found["original"].map(belongs).fillna(""))[
         ["path", "original", "group", "inliers", "correlation", "runner_up", "runner_up_inliers", "confidence"]]
+
+# %% ../nbs/15_provenance.ipynb #cell25
+def labelled_photographs(
+    labels: pd.DataFrame,  # BCCD's labels.csv: `Image` (a number) and `Category`
+    belongs: pd.Series,  # the field of each photograph, from `fields`
+    classes: Sequence[str],
+) -> pd.DataFrame:
+    "One row a photograph with a single label that is one of the classes: `path`, `label`, `group`."
+    table = pd.DataFrame({"name": [f"BloodImage_{int(number):05d}" for number in labels["Image"]], "label": labels["Category"].fillna("").str.strip().str.lower()})
+    table = table[table["label"].isin(classes) & table["name"].isin(belongs.index)]
+    return pd.DataFrame({"path": "JPEGImages/" + table["name"] + ".jpg", "label": table["label"], "group": table["name"].map(belongs)}).sort_values("path", ignore_index=True)

@@ -51,7 +51,7 @@ PAPERS = {paper.name: paper for paper in (
 # %% ../nbs/20_recipes.ipynb #cell9
 @dataclass(frozen=True)
 class Backbone:
-    "A network of `keras.applications`: its name there, its pixel preparation, and the beginning of its weight file's name."
+    "A network with ImageNet weights: its name (in `keras.applications`, if it is there), its pixel preparation, and the beginning of its weight file's name."
     name: str
     mode: str
     weights: str
@@ -63,6 +63,7 @@ BACKBONES = {backbone.name: backbone for backbone in (
     Backbone("ResNet50", "caffe", "resnet50_"), Backbone("ResNet101", "caffe", "resnet101_"),
     Backbone("ResNet152", "caffe", "resnet152_"), Backbone("InceptionV3", "tf", "inception_v3_"),
     Backbone("MobileNetV2", "tf", "mobilenet_v2_", "block_16"), Backbone("DenseNet201", "torch", "densenet201_"),
+    Backbone("EfficientNetLite0", "tf", "efficientnet_lite0_", "_blocks.15"), Backbone("EfficientNetLite2", "tf", "efficientnet_lite2_", "_blocks.22"),
 )}
 
 
@@ -99,8 +100,9 @@ TOLD = ("paper", "title", "chosen", "protocols", "stands_in_for", "held_against"
 @dataclass(frozen=True)
 class Recipe:
     """One experiment: enough to run it. `network` and its `arguments` name an entry of `bloodcell.models.NETWORKS`, `backbone` one of
-    `bloodcell.transfer.BACKBONES`; `features` says what of its last map a head gets (average, flatten or VGG's block4); `augmentation` holds arguments of `RandomAffine`; `epochs` has one number a stage,
-    and a training ends early after `patience` epochs without a lower validation loss; `images` caps the training and validation images, `small` all images of a set without masks; `fold` (number, folds) keeps a part of the training images out.
+    `bloodcell.transfer.BACKBONES`; `features` says what of its last map a head gets (average, flatten or VGG's block4); `augmentation` holds arguments of `RandomAffine`, `stain` those of `StainJitter`; `epochs` has one number a stage,
+    and a training ends early after `patience` epochs without a lower validation loss; `balanced` images make an epoch, as many of each class of
+    each site; `images` caps the training and validation images, `small` all images of a set without masks; `fold` (number, folds) keeps a part of the training images out.
     `held_against` names the recipe whose claims this one is set beside, and `differs` says in what it differs from that."""
     name: str
     title: str
@@ -114,9 +116,11 @@ class Recipe:
     pixels: Pixels = Pixels(60)
     labels: str = "classes"
     augmentation: Mapping[str, object] = field(default_factory=dict)
+    stain: Mapping[str, object] = field(default_factory=dict)
     features: str = "average"
     epochs: tuple[int, ...] = (1,)
     patience: int | None = None
+    balanced: int | None = None
     batch_size: int = 32
     learning_rate: float = 0.001
     epsilon: float = 1e-7
@@ -225,7 +229,8 @@ JARJEES_MOBILENET = replace(JARJEES, name="jarjees2022_mobilenetv2", title="Prot
 ASGHAR_FROZEN = tuple(Recipe(
     f"asghar2023_{backbone.lower()}", f"Frozen {backbone}, linear head", "asghar2023", "head", "head", backbone=backbone, pixels=Pixels(128), epochs=(150,), batch_size=128,
     chosen="The image size, the way from the last map to the head, the width of the dense layers and the batch size are open in the paper: 128 px, averaged features, "
-           "a linear head, batches of 128; the epoch with the lowest validation loss is kept.") for backbone in BACKBONES)
+           "a linear head, batches of 128; the epoch with the lowest validation loss is kept.")
+    for backbone in ("VGG16", "VGG19", "ResNet50", "ResNet101", "ResNet152", "InceptionV3", "MobileNetV2", "DenseNet201"))
 
 _READINGS = (  # the end of the name, changes, words
     ("_hidden", {"arguments": {"hidden": (128,)}}, "averaged features, a hidden layer of 128"),
@@ -240,7 +245,7 @@ ASGHAR_READINGS = tuple(
     for recipe in ASGHAR_FROZEN if recipe.backbone in ("VGG16", "ResNet50", "MobileNetV2")
     for ending, changes, words in _READINGS if recipe.backbone == "VGG16" or "block4" not in ending)
 
-ASGHAR_TEN = replace(ASGHAR_FROZEN[list(BACKBONES).index("MobileNetV2")], name="asghar2023_mobilenetv2_ten", title="Frozen MobileNetV2, linear head, ten classes", labels="ten")
+ASGHAR_TEN = replace(next(recipe for recipe in ASGHAR_FROZEN if recipe.backbone == "MobileNetV2"), name="asghar2023_mobilenetv2_ten", title="Frozen MobileNetV2, linear head, ten classes", labels="ten")
 
 ASGHAR = Recipe(
     "asghar2023_cnn", "7-block CNN from scratch", "asghar2023", network="asghar2023_cnn", pixels=Pixels(100), epochs=(150,), patience=30, batch_size=32,

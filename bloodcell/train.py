@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['SAVE_EVERY', 'METRICS', 'FACTS', 'set_seed', 'Batches', 'State', 'save_state', 'load_state', 'seed_generators',
-           'Keeper', 'with_augmentation', 'F1Score', 'describe', 'fit', 'predict', 'save_network', 'load_network',
-           'network_facts']
+           'Keeper', 'with_augmentation', 'augmenters', 'F1Score', 'describe', 'fit', 'predict', 'save_network',
+           'load_network', 'network_facts']
 
 # %% ../nbs/30_train.ipynb #cell3
 import hashlib
@@ -20,7 +20,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from .augment import RandomAffine
+from .augment import RandomAffine, StainJitter
 from .config import BloodcellError, atomic, rng_for, seed_for
 from .recipes import Recipe
 from .transfer import weights_hash
@@ -47,25 +47,33 @@ class Batches(keras.utils.PyDataset):
         batch_size: int,
         seed: int | None = None,  # of the order; `None` keeps the order of `rows`
         epoch: int = 0,  # the number of the first epoch that is asked for
+        strata: np.ndarray | None = None,  # of all rows of the source, int (n,): each stratum gets the same share of an epoch
+        count: int = 0,  # rows in an epoch, where there are strata
     ):
         super().__init__()
         self.source, self.codes, self.rows, self.batch_size = source, codes, np.asarray(rows), batch_size
-        self.seed, self.epoch = seed, epoch - 1
+        self.seed, self.epoch, self.count = seed, epoch - 1, count
+        self.strata = [] if strata is None else [self.rows[strata[self.rows] == number] for number in np.unique(strata[self.rows])]
         self.on_epoch_end()
 
     def on_epoch_end(self) -> None:
         self.epoch += 1
-        order = self.rows if self.seed is None else rng_for(self.seed, "order", self.epoch).permutation(self.rows)
-        self.order = order
+        rng = rng_for(self.seed or 0, "order", self.epoch)
+        if self.strata:
+            each = math.ceil(self.count / len(self.strata))
+            drawn = [np.resize(rng.permutation(rows), each) for rows in self.strata]  # a small stratum comes round again
+            self.order = rng.permutation(np.concatenate(drawn))
+        else:
+            self.order = self.rows if self.seed is None else rng.permutation(self.rows)
 
     def __len__(self) -> int:
-        return math.ceil(len(self.rows) / self.batch_size)
+        return math.ceil(len(self.order) / self.batch_size)
 
     def __getitem__(self, number: int):
         chosen = self.order[number * self.batch_size:(number + 1) * self.batch_size]
         return self.source[chosen], self.codes[chosen]
 
-# %% ../nbs/30_train.ipynb #cell9
+# %% ../nbs/30_train.ipynb #cell11
 @dataclass
 class State:
     "What a training needs to go on: the finished epochs' history, the best weights so far, what it is about, and the seconds it took."
@@ -95,7 +103,7 @@ def save_state(state: State, model: keras.Model, file: Path) -> None:
     with atomic(file) as scratch:
         np.savez(scratch, history=json.dumps(state.history), about=state.about, seconds=state.seconds, **arrays)
 
-# %% ../nbs/30_train.ipynb #cell10
+# %% ../nbs/30_train.ipynb #cell12
 def load_state(model: keras.Model, file: Path, about: str, epochs: int) -> State:
     """Put weights and optimiser back into a compiled `model`, if the file is there, is about the same training and has no more
     than `epochs`; otherwise the state before the first epoch. Raises `BloodcellError` for a damaged file."""
@@ -119,7 +127,7 @@ def load_state(model: keras.Model, file: Path, about: str, epochs: int) -> State
     except Exception as error:  # zipfile, NumPy, JSON and Keras each have their own kinds
         raise BloodcellError(f"{file} is damaged or belongs to another network ({error}): delete it, the training starts anew") from error
 
-# %% ../nbs/30_train.ipynb #cell12
+# %% ../nbs/30_train.ipynb #cell14
 SAVE_EVERY = 5.0  # seconds; short epochs of a small head would otherwise spend their time on the disk
 
 
@@ -162,13 +170,20 @@ class Keeper(keras.callbacks.Callback):
         print(f"    epoch {entry['epoch']:3}/{self.epochs}   loss {entry['loss']:.3f}   validation loss {entry['val_loss']:.3f}   "
               f"validation accuracy {entry['val_accuracy']:.3f}   {left / 60:.0f} min left", flush=True)
 
-# %% ../nbs/30_train.ipynb #cell14
-def with_augmentation(network: keras.Model, layer: keras.layers.Layer | None) -> keras.Model:
-    "The network behind an augmentation layer, or the network itself where there is none. They share their weights."
-    if layer is None:
+# %% ../nbs/30_train.ipynb #cell16
+def with_augmentation(network: keras.Model, *augmentation: keras.layers.Layer) -> keras.Model:
+    "The network behind augmentation layers, or the network itself where there are none. They share their weights."
+    if not augmentation:
         return network
-    images = keras.Input(network.inputs[0].shape[1:])
-    return keras.Model(images, network(layer(images)), name=f"{network.name}_augmented")
+    images = changed = keras.Input(network.inputs[0].shape[1:])
+    for layer in augmentation:
+        changed = layer(changed)
+    return keras.Model(images, network(changed), name=f"{network.name}_augmented")
+
+
+def augmenters(recipe: Recipe) -> list[keras.layers.Layer]:
+    "The layers that change the training images of a recipe."
+    return ([RandomAffine(**recipe.augmentation)] if recipe.augmentation else []) + ([StainJitter(**recipe.stain)] if recipe.stain else [])
 
 
 @keras.saving.register_keras_serializable("bloodcell")
@@ -185,7 +200,7 @@ class F1Score(keras.metrics.F1Score):
 
 METRICS = {"accuracy": lambda: "accuracy", "f1_score": F1Score}
 
-# %% ../nbs/30_train.ipynb #cell16
+# %% ../nbs/30_train.ipynb #cell18
 def _layer_settings(network: keras.Model) -> list:
     "Type and settings of each layer, nested ones included, without the names that Keras counts up."
     found = []
@@ -198,17 +213,17 @@ def _layer_settings(network: keras.Model) -> list:
     return found
 
 
-def describe(network: keras.Model, recipe: Recipe, source, codes: np.ndarray, train: np.ndarray, validation: np.ndarray, seed: int) -> str:
+def describe(network: keras.Model, recipe: Recipe, source, codes: np.ndarray, train: np.ndarray, validation: np.ndarray, seed: int, strata: np.ndarray | None = None) -> str:
     "A hash of all that decides the outcome of a training, the number of epochs excepted."
     settings = {key: value for key, value in recipe.settings.items() if key not in ("name", "epochs")}
     facts = (sorted(settings.items(), key=lambda pair: pair[0]), _layer_settings(network), weights_hash(network), seed, keras.config.backend())
     digest = hashlib.sha256(repr(facts).encode())
     digest.update(source.key.encode() if hasattr(source, "key") else np.ascontiguousarray(source).tobytes())
-    for array in (codes, train, validation):
+    for array in (codes, train, validation) if strata is None else (codes, train, validation, strata):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
 
-# %% ../nbs/30_train.ipynb #cell17
+# %% ../nbs/30_train.ipynb #cell19
 def fit(
     network: keras.Model,  # with class probabilities as its output; ends with its best weights
     recipe: Recipe,  # its augmentation, optimiser, loss, batches and epochs
@@ -218,26 +233,28 @@ def fit(
     validation: np.ndarray,  # row numbers
     seed: int,  # of the order of the images, dropout and augmentation
     file: str | Path,  # for the state
+    strata: np.ndarray | None = None,  # of all rows, int (n,), for a recipe with `balanced`
 ) -> tuple[pd.DataFrame, float]:
     """Train for all epochs of the recipe, or until its patience is at an end: the history, one row an epoch, and the seconds it took. Afterwards the network has the
     weights of the epoch with the lowest validation loss. Goes on where an interrupted call with the same file stopped."""
     set_seed(seed)
     file, epochs = Path(file), sum(recipe.epochs)
-    about = describe(network, recipe, source, codes, train, validation, seed)
-    model = with_augmentation(network, RandomAffine(**recipe.augmentation) if recipe.augmentation else None)
+    strata = strata if recipe.balanced else None
+    about = describe(network, recipe, source, codes, train, validation, seed, strata)
+    model = with_augmentation(network, *augmenters(recipe))
     model.compile(keras.optimizers.Adam(recipe.learning_rate, epsilon=recipe.epsilon), recipe.loss, metrics=[METRICS[name]() for name in recipe.metrics])
     model.optimizer.build(model.trainable_variables)  # otherwise TensorFlow traces the first step twice
     state = load_state(model, file, about, epochs)
     done = len(state.history)
     if done < epochs and not state.has_waited(recipe.patience):
-        model.fit(Batches(source, codes, train, recipe.batch_size, seed, epoch=done),
+        model.fit(Batches(source, codes, train, recipe.batch_size, seed, done, strata, recipe.balanced or 0),
                   validation_data=Batches(source, codes, validation, 256), verbose=0, shuffle=False,
                   initial_epoch=done, epochs=epochs, callbacks=[Keeper(state, file, seed, epochs, recipe.patience)])
     model.set_weights(state.best)
     measured = ["loss", *recipe.metrics]
     return pd.DataFrame(state.history)[["epoch", *measured, *(f"val_{name}" for name in measured)]], state.seconds
 
-# %% ../nbs/30_train.ipynb #cell33
+# %% ../nbs/30_train.ipynb #cell35
 def predict(
     network: keras.Model,
     source,  # `bloodcell.images.Rows`, or an array
@@ -248,7 +265,7 @@ def predict(
     return np.concatenate([keras.ops.convert_to_numpy(network.predict_on_batch(source[rows[start:start + batch_size]]))
                            for start in range(0, len(rows), batch_size)])
 
-# %% ../nbs/30_train.ipynb #cell36
+# %% ../nbs/30_train.ipynb #cell38
 FACTS = "bloodcell.json"
 
 
