@@ -133,7 +133,7 @@ class Dataset:
     @property
     def synthetic(self) -> bool:
         "Whether the images were drawn by a program."
-        return self.entry.name == "synthetic"
+        return self.entry.name in synthetic.LABORATORIES
 
     @property
     def facts(self) -> dict:
@@ -208,8 +208,9 @@ LEFT_OUT = "its field of view is in the test part too"
 
 def inspect_data(run: Run) -> tuple[datasets.DataSet, Path, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     "Entry, root, usable images (as many as the profile allows), excluded files, and pairs that show the same picture."
-    if run.data == "synthetic":
-        synthetic.make(cache_root() / datasets.SYNTHETIC)
+    if run.data in synthetic.LABORATORIES:
+        number, laboratory = list(synthetic.LABORATORIES).index(run.data), synthetic.LABORATORIES[run.data]
+        synthetic.make(cache_root() / run.data.replace("synthetic", datasets.SYNTHETIC), seed=number, laboratory=laboratory)
     entry, root = datasets.find(run.data)
     manifest, pairs = read_manifest(entry, root)
     usable, excluded = quality.exclude(manifest)

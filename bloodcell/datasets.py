@@ -125,8 +125,9 @@ CATALOG = {entry.name: entry for entry in (
             {label: label for label in ("basophil", "eosinophil", "erythroblast", "ig", "lymphocyte", "monocyte", "neutrophil")}, listing="images.csv",
             not_used=dict.fromkeys(("blast", "smudge", "plasma cell", "variant lymphocyte"), "a kind of cell that the other data sets do not have"),
             note="73 patients with leukaemia; a group is a patient. Some labels are noisy, those of basophils most."),
-    DataSet("synthetic", "Synthetic smears", "drawn by bloodcell.synthetic", "Apache-2.0", "this project", **_PBC_LAYOUT,
-            group=r"^[A-Z]+_(\d+)_", note="Drawn by a program. Its results say whether the code works, and nothing about blood."),
+    *(DataSet(f"synthetic{end}", f"Synthetic smears{words}", "drawn by bloodcell.synthetic", "Apache-2.0", "this project", **_PBC_LAYOUT,
+              group=r"^[A-Z]+_(\d+)_", note="Drawn by a program. Its results say whether the code works, and nothing about blood.")
+      for end, words in (("", ""), ("-b", ", laboratory b"), ("-c", ", laboratory c"))),
     *(DataSet(f"bloodmnist-{size}", f"BloodMNIST {size} px (8 classes)", "https://zenodo.org/records/10519652", "CC BY 4.0",
               "Yang et al. 2023, Scientific Data 10, 41, doi 10.1038/s41597-022-01721-8 (made from PBC)", {label: label for label in CLASSES},
               parts=("train", "val", "test"), validation_part="val", test_part="test",
@@ -184,7 +185,7 @@ def find(
     "The entry and the folder of its images. Raises `BloodcellError` where there is no such data set or folder."
     if data in CATALOG:
         entry = CATALOG[data]
-        top = cache_root() / SYNTHETIC if data == "synthetic" else data_root() / (entry.folder or data)
+        top = cache_root() / data.replace("synthetic", SYNTHETIC) if data.startswith("synthetic") else data_root() / (entry.folder or data)
         root = top / entry.base
         if not root.is_dir():
             raise BloodcellError(_missing(entry, top))
@@ -207,7 +208,7 @@ def _recognise(top: Path) -> tuple[DataSet, Path]:
 
 def _missing(entry: DataSet, top: Path) -> str:
     "What to do where a known data set is not on this machine."
-    if entry.name == "synthetic":
+    if entry.name.startswith("synthetic"):
         return f"the synthetic set is not drawn yet: call bloodcell.dataset.prepare, or bloodcell.synthetic.make({str(top)!r})"
     return (f"no images of {entry.name!r} in {top / entry.base}: download them from {entry.source} and unpack them into {top}"
             f"{' (`bloodcell fetch ' + entry.name + '` does both)' if entry.name in ('pbc', 'kaggle') or entry.name.startswith('bloodmnist') else ''}, or set BLOODCELL_DATA to the folder that holds them")
