@@ -233,6 +233,7 @@ def confusion_panels(tables: dict[str, pd.DataFrame], title: str, across: int = 
         axis.set(xlabel="predicted", ylabel="true")
         axis.tick_params(labelsize=7)
         axis.set_xticklabels(axis.get_xticklabels(), rotation=40, ha="right")
+        axis.set_yticklabels(axis.get_yticklabels(), rotation=0)
     figure.suptitle(title, fontsize=10, x=0.02, ha="left")
     return figure
 
