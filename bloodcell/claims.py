@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from .datasets import CLASSES
-from .experiment import DID_NOT_TRAIN, Outcome
+from .experiment import DID_NOT_TRAIN, Outcome, by_protocol
 from .metrics import intervals
 from .recipes import PAPERS
 
@@ -171,13 +171,6 @@ MEASURED = ["measured_by", "protocol", "evaluated", "value", "ci_low", "ci_high"
 COLUMNS = ["paper", "recipe", "metric", "label", "claimed", "relation", "place", "data", *MEASURED, "verdict"]
 
 
-def _group(outcomes: Sequence[Outcome]) -> dict[tuple[str, str], list[Outcome]]:
-    grouped: dict[tuple[str, str], list[Outcome]] = {}
-    for one in outcomes:
-        grouped.setdefault((one.recipe.name, one.protocol), []).append(one)
-    return grouped
-
-
 def _why_not(claim: Claim, data: str, outcomes: Sequence[Outcome], reasons: dict[str, str]) -> str:
     "Why there is no measurement of a claim."
     if claim.recipe in NOT_THEIRS:
@@ -194,7 +187,7 @@ def claims_table(
     reasons: dict[str, str],  # why recipes were not run, from `bloodcell.experiment.left_out`
 ) -> pd.DataFrame:
     "One row a claim and measurement; a claim without a measurement has a row with the reason."
-    rows, cache, grouped = [], {}, _group(outcomes)
+    rows, cache, grouped = [], {}, by_protocol(outcomes)
     for claim in CLAIMS:
         base = {"paper": claim.paper, "recipe": claim.recipe, "metric": claim.metric, "label": claim.label, "claimed": claim.value, "relation": claim.relation,
                 "place": claim.place, "data": claim.data}

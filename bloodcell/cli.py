@@ -275,7 +275,7 @@ def fetch(name: Annotated[str, typer.Argument(help="pbc, kaggle, or bloodmnist-2
 
     print(f"bloodcell: {name} is in {fetch_data(name, folder)}")
 
-
+# %% ../nbs/61_cli.ipynb #cell22
 @app.command()
 def originals(photographs: Annotated[str, typer.Argument(help="the folder of the photographs; by default JPEGImages beside Kaggle's images")] = "",
               out: Annotated[Path, typer.Option(help="the table to write")] = Path("kaggle_originals.csv"),
@@ -303,7 +303,7 @@ def originals(photographs: Annotated[str, typer.Argument(help="the folder of the
             made.to_csv(scratch, index=False, lineterminator="\n")
     print(f"bloodcell: {out} traces {len(chosen):,} copies to {table['original'].nunique()} of {len(files)} photographs")
 
-
+# %% ../nbs/61_cli.ipynb #cell23
 @app.command()
 def verify(name: Annotated[str, typer.Argument(help="pbc, kaggle, bloodmnist-64, ...")], folder: Path,
            listing: Annotated[str, typer.Option(help="a SHA256SUMS from elsewhere; by default the one in the folder")] = "") -> None:
@@ -341,7 +341,7 @@ def audit(data: Annotated[str, typer.Argument(help="a data set of the catalogue,
         print(f"and {len(groups) - SHOWN_GROUPS} more: {folder / 'duplicate_groups.csv'} has all of them")
     print(f"bloodcell: tables, exclude.csv and the cleaned images.csv are in {folder}")
 
-# %% ../nbs/61_cli.ipynb #cell22
+# %% ../nbs/61_cli.ipynb #cell25
 def main() -> None:
     "The command `bloodcell`: what a person can mend is one line, without a stack trace."
     try:

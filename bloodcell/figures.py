@@ -322,7 +322,7 @@ def network_drawing(network, title: str) -> plt.Figure:
     figure.suptitle(title, fontsize=10, x=0.02, ha="left")
     return figure
 
-
+# %% ../nbs/41_figures.ipynb #cellflow
 def flow_drawing(steps: Sequence[tuple[str, str]], title: str) -> plt.Figure:
     "Boxes in a row, each with its name and what happens in it, joined by arrows."
     figure, axis = plt.subplots(figsize=(1.75 * len(steps) + 0.3, 1.7))

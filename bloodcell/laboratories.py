@@ -18,7 +18,7 @@ from . import cells
 from .config import rng_for
 from .dataset import Dataset, combine, prepare
 from .datasets import WHITE_CELLS
-from .experiment import Outcome, run
+from .experiment import Outcome, by_protocol, run
 from .images import Pixels
 from .metrics import on, predicted
 from .recipes import Recipe
@@ -73,17 +73,14 @@ def across(
     outcomes: Sequence[Outcome],  # from `leave_each_out`
 ) -> pd.DataFrame:
     "One row a recipe and site left out: `macro_f1` (mean over the seeds), its SD and interval over groups, `accuracy`, `n`, `groups`, `seeds` and `classes` counted."
-    grouped: dict[tuple[str, str], list[Outcome]] = {}
-    for one in outcomes:
-        grouped.setdefault((one.recipe.name, one.protocol.removeprefix("without-")), []).append(one)
     rows = []
-    for (recipe, site), same in grouped.items():
+    for (recipe, protocol), same in by_protocol(outcomes).items():
         tables = [one.predictions for one in same]
         counts = group_counts(tables)
         present = counts.sum(axis=(0, 2)) >= FEWEST - 1e-9
         _, low, high = cluster_interval(counts, lambda found, present=present: macro_f1(found, present))
         each = [_macro_f1(table, present) for table in tables]
-        rows.append({"recipe": recipe, "left_out": site, "macro_f1": np.mean(each), "macro_f1_sd": np.std(each, ddof=1) if len(each) > 1 else 0.0, "ci_low": low, "ci_high": high,
+        rows.append({"recipe": recipe, "left_out": protocol.removeprefix("without-"), "macro_f1": np.mean(each), "macro_f1_sd": np.std(each, ddof=1) if len(each) > 1 else 0.0, "ci_low": low, "ci_high": high,
                      "accuracy": float(np.trace(counts.sum(axis=0)) / counts.sum()), "n": round(counts.sum()), "groups": len(counts), "seeds": len(same), "classes": int(present.sum())})
     return pd.DataFrame(rows)
 

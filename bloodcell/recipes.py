@@ -97,6 +97,19 @@ METHODS = ("network", "head", "classifier", "ensemble", "colour")
 TOLD = ("paper", "title", "chosen", "protocols", "stands_in_for", "held_against", "differs")  # what is told to the reader and changes no result
 
 
+
+def _check(recipe: "Recipe") -> None:
+    "Raise `BloodcellError` for what no recipe can be."
+    if recipe.method not in METHODS:
+        raise BloodcellError(f"recipe {recipe.name!r}: unknown method {recipe.method!r}, choose one of {', '.join(METHODS)}")
+    if recipe.labels not in ("classes", "ten"):
+        raise BloodcellError(f"recipe {recipe.name!r}: labels are 'classes' or 'ten', and not {recipe.labels!r}")
+    if min(recipe.batch_size, *recipe.epochs) < 1:
+        raise BloodcellError(f"recipe {recipe.name!r}: batch_size and epochs must be 1 or more")
+    if recipe.method in ("classifier", "ensemble") and not recipe.members:
+        raise BloodcellError(f"recipe {recipe.name!r}: a {recipe.method} needs members")
+
+# %% ../nbs/20_recipes.ipynb #cell14
 @dataclass(frozen=True)
 class Recipe:
     """One experiment: enough to run it. `network` and its `arguments` name an entry of `bloodcell.models.NETWORKS`, `backbone` one of
@@ -137,14 +150,7 @@ class Recipe:
     chosen: str = ""
 
     def __post_init__(self):
-        if self.method not in METHODS:
-            raise BloodcellError(f"recipe {self.name!r}: unknown method {self.method!r}, choose one of {', '.join(METHODS)}")
-        if self.labels not in ("classes", "ten"):
-            raise BloodcellError(f"recipe {self.name!r}: labels are 'classes' or 'ten', and not {self.labels!r}")
-        if min(self.batch_size, *self.epochs) < 1:
-            raise BloodcellError(f"recipe {self.name!r}: batch_size and epochs must be 1 or more")
-        if self.method in ("classifier", "ensemble") and not self.members:
-            raise BloodcellError(f"recipe {self.name!r}: a {self.method} needs members")
+        _check(self)
 
     @property
     def settings(self) -> dict:
@@ -163,7 +169,7 @@ class Recipe:
         return replace(self, epochs=stages, images=min(caps, default=None), weights="imagenet or random" if profile.name == "smoke" else self.weights,
                        members=tuple(member.scaled(profile) for member in self.members))
 
-# %% ../nbs/20_recipes.ipynb #cell15
+# %% ../nbs/20_recipes.ipynb #cell16
 COLOUR = Recipe("colour_baseline", "Colour baseline: logistic regression on mean and spread of each colour", method="colour",
                 chosen="Six numbers an image. A network that does not clearly beat it has not learned morphology.")
 
@@ -172,7 +178,7 @@ SRAVANI = Recipe(
     protocols=("group-disjoint", "sravani2023", "sravani2023-grouped"),
     chosen="Dropout 0.25 and batches of 32 (both open in the paper), pixels scaled to -1 to 1 (the paper says 'standardized'); the epoch with the lowest validation loss is kept.")
 
-# %% ../nbs/20_recipes.ipynb #cell17
+# %% ../nbs/20_recipes.ipynb #cell18
 HYBRID_NETWORK = Recipe(
     "sravani2023_hybrid_network", "Network of the hybrid, alone", "sravani2023", network="sravani2023_cnn", pixels=Pixels(60, "cell", contrast=True),
     augmentation=dict(rotation=180, shift=(0.1, 0.1), flip=(True, True), scale=(0.9, 1.1)), epochs=(50,), batch_size=16, small=240,
@@ -193,7 +199,7 @@ HYBRID = tuple(
 ENSEMBLE = tuple(Recipe(f"sravani2023_ensemble_{how}", f"Ensemble of four networks, {title}", "sravani2023", "ensemble", how, members=_MEMBERS,
                         pixels=HYBRID_NETWORK.pixels, small=240) for how, title in (("average", "mean probability"), ("vote", "majority vote")))
 
-# %% ../nbs/20_recipes.ipynb #cell19
+# %% ../nbs/20_recipes.ipynb #cell20
 KHALIL = Recipe(
     "khalil2022_vgg16", "VGG16, last block trained in two stages", "khalil2022", network="khalil2022", backbone="VGG16", pixels=Pixels(128),
     augmentation=dict(rotation=30, shift=(0.2, 0.2), flip=(True, True)), epochs=(30, 10), batch_size=32, epsilon=1e-8,
@@ -211,7 +217,7 @@ KHALIL_SCRATCH = replace(
     KHALIL, name="khalil2022_scratch", title="A CNN of ours in the place of the one not printed", network="khalil2022_scratch", backbone="", epochs=(30,),
     chosen="The layers are not printed: three convolutions of 16, 32 and 64 filters, their averages, and a dense layer of 128 are ours; trained as the first stage of the larger network.")
 
-# %% ../nbs/20_recipes.ipynb #cell21
+# %% ../nbs/20_recipes.ipynb #cell22
 JARJEES = Recipe(
     "jarjees2022_vgg19", "VGG19, last layer cut to the classes", "jarjees2022", network="jarjees2022", backbone="VGG19", pixels=Pixels(224),
     augmentation=dict(rotation=180, flip=(True, True), fill_mode="constant"), epochs=(10,), batch_size=10, learning_rate=1e-4, costly=True,
@@ -225,7 +231,7 @@ JARJEES_VGG16 = replace(JARJEES, name="jarjees2022_vgg16", title="Protocol of ja
 JARJEES_MOBILENET = replace(JARJEES, name="jarjees2022_mobilenetv2", title="Protocol of jarjees2022 on MobileNetV2", backbone="MobileNetV2",
                             stands_in_for="jarjees2022_vgg16")
 
-# %% ../nbs/20_recipes.ipynb #cell23
+# %% ../nbs/20_recipes.ipynb #cell24
 ASGHAR_FROZEN = tuple(Recipe(
     f"asghar2023_{backbone.lower()}", f"Frozen {backbone}, linear head", "asghar2023", "head", "head", backbone=backbone, pixels=Pixels(128), epochs=(150,), batch_size=128,
     chosen="The image size, the way from the last map to the head, the width of the dense layers and the batch size are open in the paper: 128 px, averaged features, "
@@ -252,7 +258,7 @@ ASGHAR = Recipe(
     chosen="Pooling with stride 2 and same padding, one hidden layer of 128, eight classes (the paper contradicts itself in all three); batches of 32 and pixels of "
            "-1 to 1 (both open); the epoch with the lowest validation loss is kept, as in the paper, and the training ends where that loss has not fallen for 30 epochs.")
 
-# %% ../nbs/20_recipes.ipynb #cell25
+# %% ../nbs/20_recipes.ipynb #cell26
 FINE_TUNED = Recipe(
     "fine_tuned", "EfficientNet-Lite0 trained end to end", network="fine_tuned", backbone="EfficientNetLite0", pixels=Pixels(96, "nucleus"),
     augmentation=dict(rotation=180, shift=(0.04, 0.04), flip=(True, True), scale=(0.85, 1.18), fill_mode="reflect"),
@@ -266,7 +272,7 @@ ABLATIONS = tuple(replace(FINE_TUNED, name=f"fine_tuned_{name}", title=f"{FINE_T
     ("no_imagenet", "random weights to begin with", {"weights": "random", "arguments": {"freeze_normalisation": False}}),
     ("plain", "whole images, no stain augmentation, batch normalisation learns", {"pixels": Pixels(96), "stain": {}, "arguments": {"freeze_normalisation": False}})))
 
-# %% ../nbs/20_recipes.ipynb #cell26
+# %% ../nbs/20_recipes.ipynb #cell27
 RECIPES = {recipe.name: recipe for recipe in (
     COLOUR, SRAVANI, HYBRID_NETWORK, *_MEMBERS, *HYBRID, *ENSEMBLE, KHALIL, KHALIL_PLAIN, KHALIL_MOBILENET, KHALIL_SCRATCH, JARJEES, JARJEES_VGG16, JARJEES_MOBILENET,
     *ASGHAR_FROZEN, *ASGHAR_READINGS, ASGHAR_TEN, ASGHAR, FINE_TUNED, *ABLATIONS)}
