@@ -67,7 +67,7 @@ class Progress:
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
                   help="Four papers on blood-cell classification, re-run from images to every figure and table.")
 
-Data = Annotated[str, typer.Option(help="pbc, kaggle, lisc, bloodmnist-64, synthetic, or the path of a folder or CSV of images")]
+Data = Annotated[str, typer.Option(help="pbc, kaggle, lisc, bloodmnist-64, synthetic, several joined by + (pbc+lisc), or the path of a folder or CSV of images")]
 Profile = Annotated[str, typer.Option(help="smoke (seconds), quick (minutes), long (hours), full (the paper's own size)")]
 Seed = Annotated[int, typer.Option(help="seed of the split, and of the first training; 0 or more")]
 Seeds = Annotated[int, typer.Option(help="how many trainings of each recipe; 0 for as many as the profile says")]
@@ -83,14 +83,15 @@ def _version(version: Annotated[bool, typer.Option("--version", help="print the 
 
 def _absolute(data: str) -> str:
     "The name of a known data set as it is, a path made absolute: chapters run in other folders."
-    return data if data in datasets.CATALOG else str(Path(data).expanduser().absolute())
+    return data if data in datasets.CATALOG or len(datasets.names(data)) > 1 else str(Path(data).expanduser().absolute())
 
 
 def _open(data: str, profile: str, seed: int, out: str, seeds: int) -> Run:
     "The run's folder, opened only for a request that can be meant: a misspelt name leaves nothing behind."
     check_request(profile, seed, seeds)
-    if not _absolute(data).startswith("synthetic"):  # those are drawn when they are wanted
-        datasets.find(_absolute(data))
+    for name in datasets.names(_absolute(data)):
+        if not name.startswith("synthetic"):  # those are drawn when they are wanted
+            datasets.find(name)
     return open_run(_absolute(data), profile, seed, out, seeds)
 
 # %% ../nbs/61_cli.ipynb #cell11
@@ -186,17 +187,17 @@ def _what_failed(opened: Run) -> str:
 # %% ../nbs/61_cli.ipynb #cell15
 @app.command()
 def experiment(recipe: Annotated[str, typer.Argument(help="a recipe, such as sravani2023_cnn")],
-               protocol: Annotated[str, typer.Option(help="how the images are split: group-disjoint, or a paper's protocol such as khalil2022")] = "group-disjoint",
+               protocol: Annotated[str, typer.Option(help="how the images are split: group-disjoint, or a paper's protocol such as khalil2022; of several data sets also without-<one of them>")] = "group-disjoint",
                training: Annotated[int, typer.Option(help="seed of the training")] = 0,
                data: Data = "synthetic", profile: Profile = "smoke", seed: Seed = 0, out: Out = "") -> None:
     "Run one experiment into a run folder; it goes on where it was stopped."
     from bloodcell.dataset import prepare
-    from bloodcell.experiment import forget, place, run
+    from bloodcell.experiment import forget, place, protocols_of, run
 
     wanted = get_recipe(recipe)
     check_request(profile, training)
-    if protocol not in wanted.protocols:
-        raise BloodcellError(f"{recipe} has no protocol {protocol!r}: choose one of {', '.join(wanted.protocols)}")
+    if protocol not in (known := protocols_of(wanted, datasets.names(data))):
+        raise BloodcellError(f"{recipe} has no protocol {protocol!r} on {data}: choose one of {', '.join(known) or 'those of several data sets, such as pbc+lisc'}")
     opened = _open(data, profile, seed, out, 0)
     split, scaled = prepare(opened).split_by(protocol), wanted.scaled(opened.profile)
     if not (before := place(scaled, split, training, opened.folder)).has_predictions:

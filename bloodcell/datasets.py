@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CLASSES', 'WHITE_CELLS', 'PARENT', 'PACKAGE', 'CATALOG', 'SYNTHETIC', 'CONTENT_HASH', 'ancestors', 'ten_labels',
-           'shared_classes', 'DataSet', 'from_folder', 'from_csv', 'find', 'scan_paths', 'originals_table', 'mask_path',
-           'scan', 'content_hash']
+           'shared_classes', 'DataSet', 'from_folder', 'from_csv', 'names', 'find', 'scan_paths', 'originals_table',
+           'mask_path', 'scan', 'content_hash']
 
 # %% ../nbs/10_datasets.ipynb #cell3
 import hashlib
@@ -177,6 +177,12 @@ def _read_listing(file: Path) -> pd.DataFrame:
 
 # %% ../nbs/10_datasets.ipynb #cell17
 SYNTHETIC = "synthetic-v2"  # its folder in the cache; a change in the drawing takes a new number
+
+
+def names(data: str) -> list[str]:
+    "The data sets of a request: several names of `CATALOG` joined by `+`, such as `pbc+lisc`, or one name or path."
+    several = data.split("+")
+    return several if len(several) > 1 and set(several) <= set(CATALOG) else [data]
 
 
 def find(

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['TRAINING_CODE', 'DID_NOT_TRAIN', 'RUNNERS', 'ready', 'fingerprint', 'Experiment', 'Outcome', 'by_protocol', 'place',
-           'Made', 'current', 'forget', 'run', 'stored', 'admitted', 'worth_running', 'chosen', 'left_out', 'Planned',
-           'plan', 'outcomes']
+           'Made', 'current', 'forget', 'run', 'stored', 'admitted', 'worth_running', 'protocols_of', 'chosen',
+           'left_out', 'Planned', 'plan', 'outcomes']
 
 # %% ../nbs/33_experiment.ipynb #cell3
 import hashlib
@@ -22,10 +22,10 @@ import pandas as pd
 
 from . import classical
 from .config import BloodcellError, Profile, only_one, seed_for
-from .dataset import Dataset, subsample
+from .dataset import WITHOUT, Dataset, subsample
 from .images import Pixels
 from .metrics import left_chance, predictions_table, read_predictions
-from .recipes import RECIPES, NoWeights, Recipe, get_recipe, weights_key
+from .recipes import ACROSS, RECIPES, NoWeights, Recipe, get_recipe, weights_key
 from .runs import Run, code_version, environment, keras_backend, read_json, write_json, write_table
 from .splits import overlap
 
@@ -299,18 +299,24 @@ def admitted(recipe: Recipe, profile: Profile) -> bool:
 
 def worth_running(protocol: str, dataset: Dataset) -> bool:
     "Whether the protocol tells something on these data that the group-disjoint split does not."
-    if protocol in ("group-disjoint", "jarjees2022"):
+    if protocol in ("group-disjoint", "jarjees2022") or protocol.startswith(WITHOUT):
         return True
     leaky = protocol.removesuffix("-grouped")
     found = overlap(dataset.split_by(leaky).images)
     return found["overlap"] >= found["evaluated"] / 10
 
 
-def chosen(dataset: Dataset, profile: Profile, names: Iterable[str] = RECIPES) -> Iterator[tuple[Recipe, Dataset]]:
-    "What a profile runs of these recipes on a group-disjoint data set: each recipe, scaled, with the data set as one of its protocols splits it."
+def protocols_of(recipe: Recipe, sites: Sequence[str]) -> tuple[str, ...]:
+    "How a recipe splits the images of one site; of several, which are also left out one after the other."
+    return recipe.protocols if len(sites) == 1 else ("group-disjoint", *(f"{WITHOUT}{site}" for site in sites))
+
+
+def chosen(dataset: Dataset, profile: Profile, names: Iterable[str] | None = None) -> Iterator[tuple[Recipe, Dataset]]:
+    "What a profile runs of these recipes (default: all that are for one site, or for several) on a group-disjoint data set: each recipe, scaled, with the data set as one of its protocols splits it."
+    names = names or (RECIPES if len(dataset.sites) == 1 else ACROSS)
     for recipe in map(get_recipe, names):
         same = recipe.labels == "ten" and set(dataset.ten_classes().classes) == set(dataset.classes)
-        for protocol in recipe.protocols if admitted(recipe, profile) and not same else ():
+        for protocol in protocols_of(recipe, dataset.sites) if admitted(recipe, profile) and not same else ():
             if worth_running(protocol, dataset):
                 yield recipe.scaled(profile), dataset.split_by(protocol)
 
@@ -343,7 +349,7 @@ def plan(
 def outcomes(
     study: Run,
     dataset: Dataset,  # group-disjoint
-    *names: str,  # of recipes, in the order wanted
+    *names: str,  # of recipes, in the order wanted; none for all
 ) -> list[Outcome]:
     "The outcomes of these recipes with all their protocols and seeds; what has not run yet is run. Recipes that the profile leaves out are missing."
     return [run(recipe, split, seed, study.folder) for recipe, split in chosen(dataset, study.profile, names) for seed in study.training_seeds]

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['PAPERS', 'BACKBONES', 'METHODS', 'TOLD', 'COLOUR', 'SRAVANI', 'HYBRID_NETWORK', 'HYBRID', 'ENSEMBLE', 'KHALIL',
            'KHALIL_PLAIN', 'KHALIL_MOBILENET', 'KHALIL_SCRATCH', 'JARJEES', 'JARJEES_VGG16', 'JARJEES_MOBILENET',
-           'ASGHAR_FROZEN', 'ASGHAR_READINGS', 'ASGHAR_TEN', 'ASGHAR', 'FINE_TUNED', 'ABLATIONS', 'RECIPES', 'Paper',
-           'Backbone', 'get_backbone', 'NoWeights', 'weights_file', 'weights_key', 'Recipe', 'get_recipe']
+           'ASGHAR_FROZEN', 'ASGHAR_READINGS', 'ASGHAR_TEN', 'ASGHAR', 'FINE_TUNED', 'ABLATIONS', 'RECIPES', 'ACROSS',
+           'Paper', 'Backbone', 'get_backbone', 'NoWeights', 'weights_file', 'weights_key', 'Recipe', 'get_recipe']
 
 # %% ../nbs/20_recipes.ipynb #cell3
 import hashlib
@@ -166,7 +166,7 @@ class Recipe:
         "The recipe within the caps of a profile. Random backbone weights are allowed at `smoke` alone, where numbers mean nothing."
         stages = (min(self.epochs[0], profile.head_epochs or self.epochs[0]),) if self.method == "head" else profile.stages(self.epochs)
         caps = [count for count in (self.images, profile.tuning_images if self.costly else None) if count]
-        return replace(self, epochs=stages, images=min(caps, default=None), weights="imagenet or random" if profile.name == "smoke" else self.weights,
+        return replace(self, epochs=stages, images=min(caps, default=None), balanced=self.balanced and min(self.balanced, *caps, self.balanced), weights="imagenet or random" if profile.name == "smoke" else self.weights,
                        members=tuple(member.scaled(profile) for member in self.members))
 
 # %% ../nbs/20_recipes.ipynb #cell16
@@ -262,7 +262,7 @@ ASGHAR = Recipe(
 FINE_TUNED = Recipe(
     "fine_tuned", "EfficientNet-Lite0 trained end to end", network="fine_tuned", backbone="EfficientNetLite0", pixels=Pixels(96, "nucleus"),
     augmentation=dict(rotation=180, shift=(0.04, 0.04), flip=(True, True), scale=(0.85, 1.18), fill_mode="reflect"),
-    stain=dict(gain=0.25, tint=0.15, light=0.08), epochs=(12,), batch_size=32, learning_rate=3e-4, balanced=4000,
+    stain=dict(gain=0.25, tint=0.15, light=0.08), epochs=(12,), batch_size=32, learning_rate=3e-4, balanced=4000, costly=True,
     chosen="Cells cut out at three diameters of their nucleus, turned, mirrored, scaled and stained at random; batch normalisation keeps ImageNet's statistics; "
            "4,000 images an epoch, as many of each class of each laboratory; the epoch with the lowest validation loss is kept.")
 
@@ -276,6 +276,9 @@ ABLATIONS = tuple(replace(FINE_TUNED, name=f"fine_tuned_{name}", title=f"{FINE_T
 RECIPES = {recipe.name: recipe for recipe in (
     COLOUR, SRAVANI, HYBRID_NETWORK, *_MEMBERS, *HYBRID, *ENSEMBLE, KHALIL, KHALIL_PLAIN, KHALIL_MOBILENET, KHALIL_SCRATCH, JARJEES, JARJEES_VGG16, JARJEES_MOBILENET,
     *ASGHAR_FROZEN, *ASGHAR_READINGS, ASGHAR_TEN, ASGHAR, FINE_TUNED, *ABLATIONS)}
+
+
+ACROSS = (COLOUR.name, SRAVANI.name, ASGHAR.name, "asghar2023_mobilenetv2", "asghar2023_vgg16", FINE_TUNED.name, *(recipe.name for recipe in ABLATIONS))  # what is run where one laboratory after the other is left out
 
 
 def get_recipe(
