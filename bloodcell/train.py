@@ -14,6 +14,7 @@ import math
 import time
 import zipfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -214,8 +215,8 @@ def _layer_settings(network: keras.Model) -> list:
 
 
 def describe(network: keras.Model, recipe: Recipe, source, codes: np.ndarray, train: np.ndarray, validation: np.ndarray, seed: int, strata: np.ndarray | None = None) -> str:
-    "A hash of all that decides the outcome of a training, the number of epochs excepted."
-    settings = {key: value for key, value in recipe.settings.items() if key not in ("name", "epochs")}
+    "A hash of all that decides the outcome of a training; the number of epochs only where the learning rate depends on it."
+    settings = {key: value for key, value in recipe.settings.items() if key not in ("name", "epochs") or key == "epochs" and recipe.decay}
     facts = (sorted(settings.items(), key=lambda pair: pair[0]), _layer_settings(network), weights_hash(network), seed, keras.config.backend())
     digest = hashlib.sha256(repr(facts).encode())
     digest.update(source.key.encode() if hasattr(source, "key") else np.ascontiguousarray(source).tobytes())
@@ -242,12 +243,14 @@ def fit(
     strata = strata if recipe.balanced else None
     about = describe(network, recipe, source, codes, train, validation, seed, strata)
     model = with_augmentation(network, *augmenters(recipe))
-    model.compile(keras.optimizers.Adam(recipe.learning_rate, epsilon=recipe.epsilon), recipe.loss, metrics=[METRICS[name]() for name in recipe.metrics])
+    batches = partial(Batches, source, codes, train, recipe.batch_size, seed, strata=strata, count=recipe.balanced or 0)
+    rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, len(batches()) * epochs) if recipe.decay else recipe.learning_rate
+    model.compile(keras.optimizers.Adam(rate, epsilon=recipe.epsilon), recipe.loss, metrics=[METRICS[name]() for name in recipe.metrics])
     model.optimizer.build(model.trainable_variables)  # otherwise TensorFlow traces the first step twice
     state = load_state(model, file, about, epochs)
     done = len(state.history)
     if done < epochs and not state.has_waited(recipe.patience):
-        model.fit(Batches(source, codes, train, recipe.batch_size, seed, done, strata, recipe.balanced or 0),
+        model.fit(batches(epoch=done),
                   validation_data=Batches(source, codes, validation, 256), verbose=0, shuffle=False,
                   initial_epoch=done, epochs=epochs, callbacks=[Keeper(state, file, seed, epochs, recipe.patience)])
     model.set_weights(state.best)
