@@ -6,7 +6,8 @@
 __all__ = ['CLASS_COLOURS', 'SHOWN', 'use_theme', 'colour', 'shown', 'save_figure', 'image_grid', 'activation_grid',
            'prediction_grid', 'class_balance', 'image_sizes', 'batch_shares', 'confounder_bars', 'learning_curves',
            'compare_curves', 'confusion_matrix', 'confusion_panels', 'confusion_rates', 'compare_models',
-           'class_scores', 'network_drawing', 'flow_drawing', 'feature_scatter', 'embedding_panels', 'claims_figure']
+           'class_scores', 'network_drawing', 'flow_drawing', 'feature_scatter', 'embedding_panels', 'claims_figure',
+           'laboratories', 'reliability_and_risk']
 
 # %% ../nbs/41_figures.ipynb #cell3
 import re
@@ -18,7 +19,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from . import metrics
+from . import calibration, metrics
 from .runs import Run
 
 # %% ../nbs/41_figures.ipynb #cell6
@@ -159,12 +160,13 @@ def confounder_bars(found: pd.DataFrame, title: str) -> plt.Figure:
     figure, axis = plt.subplots(figsize=(6, 0.5 * len(found) + 1.1))
     axis.barh(found["confounder"], found["balanced_accuracy"], color="#0072b2", height=0.55)
     for place, row in enumerate(found.itertuples()):
-        axis.annotate(f"{row.balanced_accuracy:.2f}", (row.balanced_accuracy, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9)
-    axis.axvline(found["chance"].iloc[0], color="#d55e00", linestyle="--", label="chance")
-    axis.set(xlabel="balanced accuracy", xlim=(0, 1))
+        axis.annotate(f"{row.balanced_accuracy:.2f}", (row.balanced_accuracy, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9,
+                      bbox=dict(facecolor="white", edgecolor="none", pad=1))
+    axis.axvline(found["chance"].iloc[0], color="#d55e00", linestyle="--", label="chance", zorder=0.5)
+    axis.set(xlabel="balanced accuracy", xlim=(0, 1.05))
     axis.invert_yaxis()
-    axis.legend(loc="lower right")
-    axis.set_title(title, loc="left", fontsize=10)
+    axis.legend(loc="lower right", bbox_to_anchor=(1, 0.99), frameon=False)
+    axis.set_title(title, loc="left", fontsize=10, pad=22)
     return figure
 
 # %% ../nbs/41_figures.ipynb #cell21
@@ -322,7 +324,7 @@ def network_drawing(network, title: str) -> plt.Figure:
     figure.suptitle(title, fontsize=10, x=0.02, ha="left")
     return figure
 
-# %% ../nbs/41_figures.ipynb #cellflow
+# %% ../nbs/41_figures.ipynb #cell39
 def flow_drawing(steps: Sequence[tuple[str, str]], title: str) -> plt.Figure:
     "Boxes in a row, each with its name and what happens in it, joined by arrows."
     figure, axis = plt.subplots(figsize=(1.75 * len(steps) + 0.3, 1.7))
@@ -351,7 +353,7 @@ def feature_scatter(parts: dict[str, tuple[np.ndarray, np.ndarray]], title: str)
     figure.suptitle(title, fontsize=10, x=0.02, ha="left")
     return figure
 
-# %% ../nbs/41_figures.ipynb #cell39
+# %% ../nbs/41_figures.ipynb #cell40
 def embedding_panels(placed: dict[str, np.ndarray], labels: np.ndarray, title: str) -> plt.Figure:
     "A panel for each network: `placed` maps its name to coordinates (n, 2) of `bloodcell.interpret.embedding`."
     figure, axes = plt.subplots(1, len(placed), figsize=(3.3 * len(placed) + 1.6, 3.6), squeeze=False)
@@ -375,4 +377,36 @@ def claims_figure(claims: pd.DataFrame, title: str) -> plt.Figure:
     axis.set(yticks=place, yticklabels=claims["name"], xlabel="share of one", ylim=(len(claims) - 0.4, -0.6))
     axis.set_title(title, loc="left", fontsize=10, pad=22)
     axis.legend(frameon=False, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.99))
+    return figure
+
+# %% ../nbs/41_figures.ipynb #cell42
+def laboratories(cells: pd.DataFrame, title: str) -> plt.Figure:
+    "Cells of `bloodcell.laboratories.measured`, one marker a site: diameter and stain of the nucleus, and the colour of the glass."
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8))
+    pairs = (("nucleus_diameter", "density_green", "diameter of the nucleus (pixels of 160)", "its optical density, green"),
+             ("background_red", "background_blue", "red of the glass (0-255)", "blue of the glass (0-255)"))
+    colours, markers = sns.color_palette("colorblind", 8), "osD^vP*X"
+    for axis, (x, y, x_name, y_name) in zip(axes, pairs, strict=True):
+        for place, (site, rows) in enumerate(cells.groupby("site", sort=False)):
+            axis.scatter(rows[x], rows[y], s=12, alpha=0.6, color=colours[place % 8], marker=markers[place % 8], label=site, linewidths=0)
+        axis.set(xlabel=x_name, ylabel=y_name)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False, markerscale=2, fontsize=9)
+    figure.suptitle(title, fontsize=10, x=0.02, ha="left")
+    return figure
+
+
+def reliability_and_risk(tables: dict[str, pd.DataFrame], title: str) -> plt.Figure:
+    "Predictions tables by name. Left: the share that is right against the probability given. Right: accuracy on the surest cells against their share."
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8))
+    colours, dashes = sns.color_palette("colorblind", 8), ["-", "--", ":", "-."]
+    axes[0].plot([0, 1], [0, 1], color="#999999", linewidth=1)
+    for place, (name, table) in enumerate(tables.items()):
+        look = dict(color=colours[place % 8], linestyle=dashes[place % 4], label=name)
+        found, curve = calibration.reliability(table), calibration.risk_coverage(table)
+        axes[0].plot(found["probability"], found["right"], marker=".", **look)
+        axes[1].plot(curve["answered"], curve["right"], **look)
+    axes[0].set(xlabel="mean probability of the class named", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
+    axes[1].set(xlabel="share of the cells answered, surest first", ylabel="accuracy on them", xlim=(0, 1))
+    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=8)
+    figure.suptitle(title, fontsize=10, x=0.02, ha="left")
     return figure
