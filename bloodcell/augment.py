@@ -9,6 +9,7 @@ __all__ = ['RandomAffine', 'StainJitter']
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 # %% ../nbs/21_augment.ipynb #cell6
@@ -67,14 +68,17 @@ class RandomAffine(keras.layers.Layer):
 # %% ../nbs/21_augment.ipynb #cell8
 @keras.saving.register_keras_serializable("bloodcell")
 class StainJitter(keras.layers.Layer):
-    """Random amount and tint of the stain and random light, as another laboratory might have them.
+    """Random amount and tint of the stain, random mixing of the colours, and random light, as another laboratory might have them.
+
+    `gain`, `tint` and `light` are standard deviations of the logarithm, for all channels together or each; `mix` is that of the nine shares in which
+    the optical densities of the channels are mixed.
 
     Input: images (n, height, width, 3), any number type, 0-255. Output: float32, the same shape, 0-255. Each image
     gets its own draw; without `training=True` images pass unchanged."""
 
-    def __init__(self, gain: float = 0.0, tint: float = 0.0, light: float = 0.0, seed: int = 0, **options):
+    def __init__(self, gain: float = 0.0, tint: float = 0.0, mix: float = 0.0, light: float = 0.0, seed: int = 0, **options):
         super().__init__(**options)
-        self.gain, self.tint, self.light, self.seed = gain, tint, light, seed
+        self.gain, self.tint, self.mix, self.light, self.seed = gain, tint, mix, light, seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def _normal(self, n, channels, spread):
@@ -87,7 +91,9 @@ class StainJitter(keras.layers.Layer):
         n = ops.shape(images)[0]
         density = ops.log(256.0 / (images + 1.0))
         factor = ops.exp(self._normal(n, 1, self.gain) + self._normal(n, 3, self.tint))
-        return ops.clip(256.0 * ops.exp(self._normal(n, 3, self.light) - density * factor) - 1.0, 0.0, 255.0)
+        shares = np.eye(3, dtype="float32") + ops.reshape(self._normal(n, 9, self.mix), (-1, 3, 3))
+        mixed = ops.relu(ops.reshape(ops.matmul(ops.reshape(density * factor, (n, -1, 3)), shares), ops.shape(images)))
+        return ops.clip(256.0 * ops.exp(self._normal(n, 3, self.light) - mixed) - 1.0, 0.0, 255.0)
 
     def get_config(self):
-        return super().get_config() | {"gain": self.gain, "tint": self.tint, "light": self.light, "seed": self.seed}
+        return super().get_config() | {"gain": self.gain, "tint": self.tint, "mix": self.mix, "light": self.light, "seed": self.seed}

@@ -25,7 +25,7 @@ from . import __version__, calibration, cells, datasets, models, train
 from .config import BloodcellError, atomic
 from .dataset import Dataset, combine, prepare
 from .experiment import ready
-from .images import Pixels, open_image
+from .images import DIAMETERS, Pixels, open_image
 from .metrics import predictions_table, summary
 from .recipes import FINE_TUNED, Recipe
 from .runs import environment, open_run, write_json, write_table
@@ -80,12 +80,12 @@ def _weights(centre, side, pixels: int, size: int):
 # %% ../nbs/40_presets.ipynb #cell8
 @keras.saving.register_keras_serializable("bloodcell")
 class CutNucleus(layers.Layer):
-    """The square of `diameters` of the nucleus around it.
+    """The square of `diameters` of the nucleus around it, its glass brought to one grey.
 
-    Input: images (n, side, side, 3), 0-255, the side a multiple of 40. Output: float32 (n, size, size, 3), 0-255; beyond the edge it shows
-    the colour of clear glass. Where no nucleus is found, the whole image."""
+    Input: images (n, side, side, 3), 0-255, the side a multiple of 40. Output: float32 (n, size, size, 3), 0-245; beyond the edge it shows
+    clear glass. Where no nucleus is found, the whole image."""
 
-    def __init__(self, size: int = 96, diameters: float = 3.0, **options):
+    def __init__(self, size: int = 96, diameters: float = DIAMETERS, **options):
         super().__init__(**options)
         self.size, self.diameters = size, diameters
 
@@ -112,7 +112,7 @@ class CutNucleus(layers.Layer):
         lines = ops.reshape(ops.matmul(down, ops.reshape(ops.cast(images, "float32"), (-1, pixels, pixels * 3))), (-1, self.size, pixels, 3))
         square = ops.matmul(across[:, None], lines)
         covered = ops.sum(down, axis=2)[:, :, None, None] * ops.sum(across, axis=2)[:, None, :, None]
-        return square + (1 - covered) * glass
+        return cells.GLASS * ops.minimum((square + 1) / (glass + 1), 1.0) * covered + cells.GLASS * (1 - covered)
 
     def get_config(self):
         return super().get_config() | {"size": self.size, "diameters": self.diameters}
@@ -152,7 +152,7 @@ def _of_length_one(vectors: np.ndarray) -> np.ndarray:
 
 # %% ../nbs/40_presets.ipynb #cell15
 SIDE = 160  # pixels of the image in which the nucleus is looked for
-PRESET = replace(FINE_TUNED, name="preset", title="EfficientNet-Lite0 behind the search for the nucleus", balanced=8000, epochs=(10,))
+PRESET = replace(FINE_TUNED, name="preset", title="EfficientNet-Lite0 behind the search for the nucleus", pixels=Pixels(96, "nucleus"), balanced=8000, epochs=(10,))
 OUTPUTS = ("probabilities", "strangeness")
 
 
@@ -321,7 +321,7 @@ def _nuclei(image: Image.Image) -> tuple[float, list[cells.Nucleus]]:
     return image.width / small.width, alike if alike and max(nucleus.diameter for nucleus in alike) < 0.22 * max(small.size) else alike[:1]
 
 # %% ../nbs/40_presets.ipynb #cell25
-def cut_cells(image: Image.Image, diameters: float = 3.0) -> list[tuple[tuple[int, int, int], Image.Image]]:
+def cut_cells(image: Image.Image, diameters: float = DIAMETERS) -> list[tuple[tuple[int, int, int], Image.Image]]:
     "Every nucleated cell of a field of view, in reading order: left, top and side of its square in pixels, and the square."
     scale, found = _nuclei(image)
     pixels, squares = np.asarray(image), []

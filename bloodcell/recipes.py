@@ -261,17 +261,17 @@ ASGHAR = Recipe(
 
 # %% ../nbs/20_recipes.ipynb #cell26
 FINE_TUNED = Recipe(
-    "fine_tuned", "EfficientNet-Lite0 trained end to end", network="fine_tuned", backbone="EfficientNetLite0", pixels=Pixels(96, "nucleus"),
+    "fine_tuned", "EfficientNet-Lite0 trained end to end", network="fine_tuned", backbone="EfficientNetLite0", pixels=Pixels(64, "nucleus"),
     augmentation=dict(rotation=180, shift=(0.04, 0.04), flip=(True, True), scale=(0.85, 1.18), fill_mode="reflect"),
-    stain=dict(gain=0.25, tint=0.15, light=0.08), epochs=(8,), decay=True, batch_size=32, learning_rate=3e-4, balanced=4000, costly=True,
-    chosen="Cells cut out at three diameters of their nucleus, turned, mirrored, scaled and stained at random; batch normalisation keeps ImageNet's statistics; "
+    stain=dict(gain=0.3, tint=0.2, mix=0.15, light=0.05), epochs=(8,), decay=True, batch_size=32, learning_rate=3e-4, balanced=4000, costly=True,
+    chosen="Cells cut out at two and a half diameters of their nucleus, on glass of one grey, turned, mirrored, scaled and stained at random; batch normalisation keeps ImageNet's statistics; "
            "4,000 images an epoch, as many of each class of each laboratory; the learning rate falls along half a cosine; the epoch with the lowest validation loss is kept.")
 
 ABLATIONS = tuple(replace(FINE_TUNED, name=f"fine_tuned_{name}", title=f"{FINE_TUNED.title}, {words}", protocols=(), **changes) for name, words, changes in (
-    ("whole_image", "whole images", {"pixels": Pixels(96)}), ("one_stain", "no stain augmentation", {"stain": {}}),
+    ("whole_image", "whole images", {"pixels": Pixels(64)}), ("one_stain", "no stain augmentation", {"stain": {}}),
     ("learning_normalisation", "batch normalisation learns", {"arguments": {"freeze_normalisation": False}}),
     ("no_imagenet", "random weights to begin with", {"weights": "random", "arguments": {"freeze_normalisation": False}}),
-    ("plain", "whole images, no stain augmentation, batch normalisation learns", {"pixels": Pixels(96), "stain": {}, "arguments": {"freeze_normalisation": False}})))
+    ("plain", "whole images, no stain augmentation, batch normalisation learns", {"pixels": Pixels(64), "stain": {}, "arguments": {"freeze_normalisation": False}})))
 
 # %% ../nbs/20_recipes.ipynb #cell27
 RECIPES = {recipe.name: recipe for recipe in (
