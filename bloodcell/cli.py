@@ -23,7 +23,7 @@ from typing import Annotated
 import typer
 
 import bloodcell
-from . import __version__, datasets
+from . import __version__, datasets, use
 from .config import BloodcellError, atomic, home, only_one
 from .recipes import get_recipe
 from .report import chapters, check_parameters, find_chapter, run_chapter, write_report
@@ -65,7 +65,8 @@ class Progress:
 
 # %% ../nbs/61_cli.ipynb #cell10
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False,
-                  help="Four papers on blood-cell classification, re-run from images to every figure and table.")
+                  help="Four papers on blood-cell classification, re-run from images to every figure and table; and a network to use.")
+app.registered_commands += use.app.registered_commands
 
 Data = Annotated[str, typer.Option(help="pbc, kaggle, lisc, bloodmnist-64, synthetic, several joined by + (pbc+lisc), or the path of a folder or CSV of images")]
 Profile = Annotated[str, typer.Option(help="smoke (seconds), quick (minutes), long (hours), full (the paper's own size)")]
