@@ -107,6 +107,16 @@ def _download(backbone: Backbone, options: dict) -> keras.Model:
                         f"once, so that Keras can download them, or put {file} (Keras's file) into the folder that BLOODCELL_WEIGHTS names") from error
 
 
+def _in_order(network: keras.Model) -> bool:
+    "Whether the first convolution answers an even grey as its batch normalisation expects; filters whose numbers were shuffled do not."
+    kernel = network.get_layer("_conv_stem").get_weights()[0]
+    mean = network.get_layer("_bn0").get_weights()[2]
+    if np.std(mean) < 1e-6:
+        return True  # weights that were never trained
+    brightness = kernel.sum(axis=(0, 1, 2))  # the answer to an even grey is this, times the grey
+    return bool(abs(np.corrcoef(brightness, mean)[0, 1]) > 0.5)
+
+
 def _imagenet(backbone: Backbone, options: dict) -> tuple[keras.Model, str]:
     "The network with ImageNet weights, and where they came from. Raises `NoWeights`, and `BloodcellError` for a damaged file."
     network, file = _build(backbone, None, options), weights_file(backbone, options["include_top"])
@@ -114,6 +124,8 @@ def _imagenet(backbone: Backbone, options: dict) -> tuple[keras.Model, str]:
         return _download(backbone, options), "keras.applications"
     try:
         load_npz(network, file) if file.suffix == ".npz" else network.load_weights(file)
+        if backbone.name in LITE_SIZES and not _in_order(network):
+            raise BloodcellError(f"{file} has kernels whose numbers are in another order (the strides of the original tensors were not heeded): make it again")
     except BloodcellError:
         raise
     except Exception as error:  # zipfile, HDF5 and Keras each have their own kinds
@@ -121,7 +133,7 @@ def _imagenet(backbone: Backbone, options: dict) -> tuple[keras.Model, str]:
                              "copy it again, or remove it") from error
     return network, file.name
 
-# %% ../nbs/22_transfer.ipynb #cell14
+# %% ../nbs/22_transfer.ipynb #cell15
 def _randomise(network: keras.Model, seed: int) -> None:
     "He's initialisation for every kernel: Keras's default fades to zero through fifty layers, and features of zero test nothing."
     rng = rng_for(seed, "random weights", network.name)
@@ -148,7 +160,7 @@ def pretrained(
     _randomise(network, seed)
     return network, f"random, seed {seed}"
 
-# %% ../nbs/22_transfer.ipynb #cell15
+# %% ../nbs/22_transfer.ipynb #cell16
 OUTPUTS = ("average", "flatten", "block4")
 
 
@@ -173,7 +185,7 @@ def frozen(
     vector = layers.Flatten()(maps) if output == "flatten" else layers.GlobalAveragePooling2D()(maps)
     return keras.Model(images, vector, name=name if output == "average" else f"{name}_{output}"), source
 
-# %% ../nbs/22_transfer.ipynb #cell24
+# %% ../nbs/22_transfer.ipynb #cell25
 def weights_hash(model: keras.Model) -> str:
     "Sixteen hexadecimal digits for the values of all weights."
     digest = hashlib.sha256()
@@ -192,7 +204,7 @@ def features(
     return Store(file, tuple(backbone.output_shape[1:]), "float32").rows(
         cache.row_keys(), lambda places: backbone.predict(cache[places], batch_size=64, verbose=0), f"features of {backbone.name}")
 
-# %% ../nbs/22_transfer.ipynb #cell26
+# %% ../nbs/22_transfer.ipynb #cell27
 def head(
     features: int,  # length of the feature vector
     classes: int,
@@ -210,7 +222,7 @@ def with_head(backbone: keras.Model, top: keras.Model) -> keras.Model:
     "Backbone and head as one classifier of images."
     return keras.Model(backbone.input, top(backbone.output), name=f"{backbone.name}_{top.name}")
 
-# %% ../nbs/22_transfer.ipynb #cell30
+# %% ../nbs/22_transfer.ipynb #cell31
 def train_last_block(network: keras.Model, name: str) -> None:
     "Let the layers of `network` learn from its last block on, batch normalisation excepted. Raises `BloodcellError` where no such block is known."
     start = get_backbone(name).last_block
