@@ -57,7 +57,8 @@ def _upper_threshold(stain):
     moments = [ops.take(moment, _FIRST, axis=1), ops.take(moment, _SECOND, axis=1)]
     parts = ((moments[0], masses[0]), (moments[1] - moments[0], masses[1] - masses[0]), (ops.mean(stain, axis=1, keepdims=True) - moments[1], 1 - masses[1]))
     between = sum(ops.square(total) / ops.maximum(share, 1e-6) for total, share in parts)
-    return ops.take(_SECOND.astype("float32"), ops.argmax(between, axis=1))[:, None] * step + low
+    best = ops.max(ops.where(between >= ops.max(between, axis=1, keepdims=True), _SECOND.astype("float32"), 0.0), axis=1, keepdims=True)
+    return best * step + low
 
 # %% ../nbs/40_presets.ipynb #cell7
 def _central_part(above):

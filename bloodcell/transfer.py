@@ -61,24 +61,24 @@ def efficientnet_lite(
     "EfficientNet-Lite without its top: images (n, size, size, 3) of -1 to 1 to maps (n, size / 32, size / 32, 1280)."
     width, depth = LITE_SIZES[name]
     images = keras.Input(input_shape)
-    maps = layers.Conv2D(32, 3, 2, padding="same", use_bias=False, name="_conv_stem")(images)
-    maps, number = layers.ReLU(6.0)(layers.BatchNormalization(epsilon=1e-3, name="_bn0")(maps)), 0
+    maps = layers.Conv2D(32, 3, 2, padding="same", use_bias=False, name="conv_stem")(images)
+    maps, number = layers.ReLU(6.0)(layers.BatchNormalization(epsilon=1e-3, name="bn0")(maps)), 0
     for place, (blocks, kernel, stride, expansion, channels) in enumerate(LITE_STAGES):
         channels = 8 * max(1, int(width * channels / 8 + 0.5))
         inside = 0 < place < len(LITE_STAGES) - 1
         for block in range(int(np.ceil(depth * blocks)) if inside else blocks):
-            maps = _lite_block(maps, f"_blocks.{number}", kernel, 1 if block else stride, expansion, channels)
+            maps = _lite_block(maps, f"blocks.{number}", kernel, 1 if block else stride, expansion, channels)
             number += 1
-    maps = layers.BatchNormalization(epsilon=1e-3, name="_bn1")(layers.Conv2D(1280, 1, use_bias=False, name="_conv_head")(maps))
+    maps = layers.BatchNormalization(epsilon=1e-3, name="bn1")(layers.Conv2D(1280, 1, use_bias=False, name="conv_head")(maps))
     return keras.Model(images, layers.ReLU(6.0)(maps), name=name)
 
 # %% ../nbs/22_transfer.ipynb #cell12
 def load_npz(model: keras.Model, file: Path) -> None:
-    "Set every weight of `model` from an `.npz` of `<layer>/<weight>`. Raises `BloodcellError` for a missing or misfitting array."
+    "Set every weight of `model` from an `.npz` of `<layer>/<weight>`; the layer's name may begin with a line there, which no exported file could have. Raises `BloodcellError` for a missing or misfitting array."
     with np.load(file) as arrays:
         for layer in model.layers:
             for weight in layer.weights:
-                names = [f"{layer.name}/{weight.name}", f"{layer.name}/depthwise_{weight.name}"]
+                names = [f"{layer.name}/{weight.name}", f"{layer.name}/depthwise_{weight.name}", f"_{layer.name}/{weight.name}"]
                 name = next((name for name in names if name in arrays), None)
                 if name is None or arrays[name].shape != tuple(weight.shape):
                     raise BloodcellError(f"{file} has no array {names[0]} of shape {tuple(weight.shape)}: is it of another network?")
@@ -109,8 +109,8 @@ def _download(backbone: Backbone, options: dict) -> keras.Model:
 
 def _in_order(network: keras.Model) -> bool:
     "Whether the first convolution answers an even grey as its batch normalisation expects; filters whose numbers were shuffled do not."
-    kernel = network.get_layer("_conv_stem").get_weights()[0]
-    mean = network.get_layer("_bn0").get_weights()[2]
+    kernel = network.get_layer("conv_stem").get_weights()[0]
+    mean = network.get_layer("bn0").get_weights()[2]
     if np.std(mean) < 1e-6:
         return True  # weights that were never trained
     brightness = kernel.sum(axis=(0, 1, 2))  # the answer to an even grey is this, times the grey
