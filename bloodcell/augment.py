@@ -9,7 +9,6 @@ __all__ = ['RandomAffine', 'StainJitter']
 import math
 
 import keras
-import numpy as np
 from keras import ops
 
 # %% ../nbs/21_augment.ipynb #cell6
@@ -91,7 +90,7 @@ class StainJitter(keras.layers.Layer):
         n = ops.shape(images)[0]
         density = ops.log(256.0 / (images + 1.0))
         factor = ops.exp(self._normal(n, 1, self.gain) + self._normal(n, 3, self.tint))
-        shares = np.eye(3, dtype="float32") + ops.reshape(self._normal(n, 9, self.mix), (-1, 3, 3))
+        shares = ops.eye(3) + ops.reshape(self._normal(n, 9, self.mix), (-1, 3, 3))
         mixed = ops.relu(ops.reshape(ops.matmul(ops.reshape(density * factor, (n, -1, 3)), shares), ops.shape(images)))
         return ops.clip(256.0 * ops.exp(self._normal(n, 3, self.light) - mixed) - 1.0, 0.0, 255.0)
 

@@ -63,7 +63,7 @@ BACKBONES = {backbone.name: backbone for backbone in (
     Backbone("ResNet50", "caffe", "resnet50_"), Backbone("ResNet101", "caffe", "resnet101_"),
     Backbone("ResNet152", "caffe", "resnet152_"), Backbone("InceptionV3", "tf", "inception_v3_"),
     Backbone("MobileNetV2", "tf", "mobilenet_v2_", "block_16"), Backbone("DenseNet201", "torch", "densenet201_"),
-    Backbone("EfficientNetLite0", "tf", "efficientnet_lite0_", "blocks.15"), Backbone("EfficientNetLite2", "tf", "efficientnet_lite2_", "blocks.22"),
+    Backbone("EfficientNetLite0", "tf", "efficientnet_lite0_", "blocks_15"), Backbone("EfficientNetLite2", "tf", "efficientnet_lite2_", "blocks_22"),
 )}
 
 

@@ -9,6 +9,7 @@ __all__ = ['LITE_STAGES', 'LITE_SIZES', 'OUTPUTS', 'Preprocess', 'efficientnet_l
 # %% ../nbs/22_transfer.ipynb #cell3
 import hashlib
 import os
+import re
 from pathlib import Path
 
 import keras
@@ -43,14 +44,14 @@ LITE_SIZES = {"EfficientNetLite0": (1.0, 1.0), "EfficientNetLite2": (1.1, 1.2)} 
 def _lite_block(maps, name: str, kernel: int, stride: int, expansion: int, channels: int):
     "An inverted residual: widen, convolve each channel, narrow; added to its input where the shapes agree."
     def normalised(x, number, active=True):
-        x = layers.BatchNormalization(epsilon=1e-3, name=f"{name}._bn{number}")(x)
+        x = layers.BatchNormalization(epsilon=1e-3, name=f"{name}_bn{number}")(x)
         return layers.ReLU(6.0)(x) if active else x
 
     found = maps
     if expansion > 1:
-        found = normalised(layers.Conv2D(expansion * maps.shape[-1], 1, use_bias=False, name=f"{name}._expand_conv")(found), 0)
-    found = normalised(layers.DepthwiseConv2D(kernel, stride, padding="same", use_bias=False, name=f"{name}._depthwise_conv")(found), 1)
-    found = normalised(layers.Conv2D(channels, 1, use_bias=False, name=f"{name}._project_conv")(found), 2, active=False)
+        found = normalised(layers.Conv2D(expansion * maps.shape[-1], 1, use_bias=False, name=f"{name}_expand_conv")(found), 0)
+    found = normalised(layers.DepthwiseConv2D(kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv")(found), 1)
+    found = normalised(layers.Conv2D(channels, 1, use_bias=False, name=f"{name}_project_conv")(found), 2, active=False)
     return layers.Add()([maps, found]) if stride == 1 and maps.shape[-1] == channels else found
 
 
@@ -67,18 +68,23 @@ def efficientnet_lite(
         channels = 8 * max(1, int(width * channels / 8 + 0.5))
         inside = 0 < place < len(LITE_STAGES) - 1
         for block in range(int(np.ceil(depth * blocks)) if inside else blocks):
-            maps = _lite_block(maps, f"blocks.{number}", kernel, 1 if block else stride, expansion, channels)
+            maps = _lite_block(maps, f"blocks_{number}", kernel, 1 if block else stride, expansion, channels)
             number += 1
     maps = layers.BatchNormalization(epsilon=1e-3, name="bn1")(layers.Conv2D(1280, 1, use_bias=False, name="conv_head")(maps))
     return keras.Model(images, layers.ReLU(6.0)(maps), name=name)
 
 # %% ../nbs/22_transfer.ipynb #cell12
+def _first_name(layer: str) -> str:
+    "What EfficientNet-Lite's authors call a layer: `blocks_3_bn0` is their `_blocks.3._bn0`, which neither PyTorch nor LiteRT take as a name."
+    return re.sub(r"^_blocks_(\d+)_", r"_blocks.\1._", f"_{layer}")
+
+
 def load_npz(model: keras.Model, file: Path) -> None:
-    "Set every weight of `model` from an `.npz` of `<layer>/<weight>`; the layer's name may begin with a line there, which no exported file could have. Raises `BloodcellError` for a missing or misfitting array."
+    "Set every weight of `model` from an `.npz` of `<layer>/<weight>`. Raises `BloodcellError` for a missing or misfitting array."
     with np.load(file) as arrays:
         for layer in model.layers:
             for weight in layer.weights:
-                names = [f"{layer.name}/{weight.name}", f"{layer.name}/depthwise_{weight.name}", f"_{layer.name}/{weight.name}"]
+                names = [f"{layer.name}/{weight.name}", f"{layer.name}/depthwise_{weight.name}", f"{_first_name(layer.name)}/{weight.name}"]
                 name = next((name for name in names if name in arrays), None)
                 if name is None or arrays[name].shape != tuple(weight.shape):
                     raise BloodcellError(f"{file} has no array {names[0]} of shape {tuple(weight.shape)}: is it of another network?")
