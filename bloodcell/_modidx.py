@@ -642,6 +642,7 @@ d = { 'settings': { 'branch': 'main',
                                'bloodcell.use._terminal': ('use.html#_terminal', 'bloodcell/use.py'),
                                'bloodcell.use._write': ('use.html#_write', 'bloodcell/use.py'),
                                'bloodcell.use.evaluate': ('use.html#evaluate', 'bloodcell/use.py'),
+                               'bloodcell.use.export': ('use.html#export', 'bloodcell/use.py'),
                                'bloodcell.use.files': ('use.html#files', 'bloodcell/use.py'),
                                'bloodcell.use.predict': ('use.html#predict', 'bloodcell/use.py'),
                                'bloodcell.use.preset': ('use.html#preset', 'bloodcell/use.py')}}}
