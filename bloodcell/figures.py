@@ -6,8 +6,8 @@
 __all__ = ['CLASS_COLOURS', 'SHOWN', 'use_theme', 'colour', 'shown', 'save_figure', 'image_grid', 'activation_grid',
            'prediction_grid', 'class_balance', 'image_sizes', 'batch_shares', 'confounder_bars', 'learning_curves',
            'compare_curves', 'confusion_matrix', 'confusion_panels', 'confusion_rates', 'compare_models',
-           'class_scores', 'network_drawing', 'flow_drawing', 'feature_scatter', 'embedding_panels', 'claims_figure',
-           'laboratories', 'reliability_and_risk']
+           'class_scores', 'network_drawing', 'flow_drawing', 'feature_scatter', 'embedding_panels', 'overview',
+           'claims_figure', 'laboratories', 'reliability_and_risk']
 
 # %% ../nbs/41_figures.ipynb #cell3
 import re
@@ -364,6 +364,25 @@ def embedding_panels(placed: dict[str, np.ndarray], labels: np.ndarray, title: s
         axis.set_title(name, fontsize=9)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8, markerscale=2)
     figure.suptitle(title, fontsize=10, x=0.02, ha="left")
+    return figure
+
+
+def overview(table: pd.DataFrame, title: str) -> plt.Figure:
+    "What each network of `bloodcell.results.overview` was said to reach, and what is left of it: one row a network, one marker a way of testing."
+    figure, axis = plt.subplots(figsize=(8.5, 0.62 * len(table) + 1.5))
+    looks = {"claimed": ("claimed", "D", "#D55E00", "none"), "as_the_paper": ("tested as the paper does", "o", "#E69F00", "#E69F00"),
+             "group_disjoint": ("no cell in training and test at once", "s", "#0072B2", "#0072B2"), "elsewhere": ("in a laboratory not trained on (mean of all)", "v", "#000000", "#000000")}
+    place = np.arange(len(table))
+    axis.hlines(place, table[list(looks)].min(axis=1), table[list(looks)].max(axis=1), color="#bbbbbb", zorder=1)
+    for column, (label, marker, edge, face) in looks.items():
+        axis.scatter(table[column], place, marker=marker, s=60, edgecolors=edge, facecolors=face, label=label, zorder=3, linewidths=1.5)
+        for row, value in zip(place, table[column], strict=True):
+            if np.isfinite(value):
+                axis.annotate(f"{value:.3f}", (value, row), xytext=(0, 8 if column != "claimed" else -16), textcoords="offset points", ha="center", fontsize=8)
+    axis.set(yticks=place, yticklabels=[f"{row.network}\n{row.paper}" for row in table.itertuples()], xlabel="accuracy", ylim=(len(table) - 0.4, -0.6))
+    axis.set_xlim(right=1.03)
+    axis.legend(frameon=False, fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.4, -0.22))
+    axis.set_title(title, loc="left", fontsize=10)
     return figure
 
 
