@@ -1,0 +1,121 @@
+"""Presets and the commands that use them: pictures of every kind, files that are no presets, and the shipped network on real cells."""
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import run_bloodcell
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from bloodcell import presets, synthetic
+from bloodcell.config import BloodcellError
+
+SHIPPED = presets.names()
+needs_preset = pytest.mark.skipif("blood8" not in SHIPPED, reason="no preset is shipped yet")
+
+
+@pytest.fixture(scope="module")
+def cells(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cells")
+    rng = np.random.default_rng(0)
+    for number, kind in enumerate(synthetic.KINDS[:4]):
+        Image.fromarray(synthetic.draw_image(kind, synthetic.draw_slide(rng), rng, 160)).save(folder / f"cell{number}.png")
+    return folder
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(64, 700), st.integers(64, 700), st.integers(0, 255))
+def test_any_picture_becomes_a_square_without_distortion(width, height, grey):
+    pixels = np.full((height, width, 3), 230, "uint8")
+    pixels[height // 2 - 16:height // 2 + 16, width // 2 - 16:width // 2 + 16] = grey
+    square = presets.square(Image.fromarray(pixels))
+    assert square.shape == (presets.SIDE, presets.SIDE, 3)
+    if max(width, height) > 1.02 * min(width, height) and grey < 200:
+        dark = square[..., 0].astype(float) < (grey + 230) / 2
+        rows, columns = np.flatnonzero(dark.any(axis=1)), np.flatnonzero(dark.any(axis=0))
+        assert abs(len(rows) - len(columns)) <= 2
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(0.25, 0.75), st.floats(0.25, 0.75), st.floats(0.1, 0.4))
+def test_the_graph_finds_a_lone_nucleus(row, column, diameter):
+    at = np.arange(160) / 160
+    image = np.full((1, 160, 160, 3), 230, "float32")
+    image[0, (at[:, None] - row) ** 2 + (at[None] - column) ** 2 < (diameter / 2) ** 2] = (90, 50, 140)
+    found = [float(np.asarray(value).ravel()[0]) for value in presets.CutNucleus(64).find(image)[:3]]
+    assert abs(found[0] - row) < 0.03 and abs(found[1] - column) < 0.03 and 0.75 < found[2] / diameter < 1.4
+
+
+@needs_preset
+def test_each_bad_file_gets_one_line_and_the_others_an_answer(cells, tmp_path):
+    (tmp_path / "text.jpg").write_text("no picture")
+    (tmp_path / "empty.png").touch()
+    Image.new("RGB", (20, 20)).save(tmp_path / "tiny.png")
+    whole = (cells / "cell0.png").read_bytes()
+    (tmp_path / "half.png").write_bytes(whole[:len(whole) // 2])
+    Image.fromarray(np.zeros((100, 100), "uint8")).save(tmp_path / "grey.png")
+    found = run_bloodcell("predict", cells, tmp_path, tmp_path / "missing.jpg", "--format", "json")
+    answers = json.loads(found.stdout)
+    assert found.returncode == 1 and "Traceback" not in found.stderr
+    assert [Path(one["image"]).name for one in answers] == [*(f"cell{number}.png" for number in range(4)), "grey.png"]
+    told = [line for line in found.stderr.splitlines() if line.startswith("bloodcell:")]
+    bad = ("text.jpg", "empty.png", "tiny.png", "half.png", "missing.jpg")
+    assert len(told) == 5 and all(sum(name in line for line in told) == 1 for name in bad)
+
+
+@needs_preset
+def test_names_come_from_the_standard_input(cells):
+    found = run_bloodcell("predict", "-", "--format", "csv", typed=f"{cells / 'cell1.png'}\n\n{cells / 'cell0.png'}\n")
+    assert found.returncode == 0, found.stderr
+    assert [line.split(",")[0] for line in found.stdout.splitlines()[1:]] == [str(cells / "cell1.png"), str(cells / "cell0.png")]
+
+
+@needs_preset
+def test_a_hostile_file_is_refused_before_it_runs_anything(tmp_path):
+    source = presets.load("blood8").file
+    for name, change in (("lambda.keras", lambda text: text.replace('"GlobalAveragePooling2D"', '"Lambda"')),
+                         ("module.keras", lambda text: text.replace('"keras.layers"', '"os"'))):
+        with zipfile.ZipFile(source) as archive, zipfile.ZipFile(tmp_path / name, "w") as changed:
+            for member in archive.namelist():
+                content = archive.read(member)
+                changed.writestr(member, change(content.decode()) if member == "config.json" else content)
+        with pytest.raises(BloodcellError, match=name):
+            presets.load(tmp_path / name).network  # noqa: B018
+    (tmp_path / "cut.keras").write_bytes(source.read_bytes()[:100_000])
+    with pytest.raises(BloodcellError, match=r"cut\.keras"):
+        presets.load(tmp_path / "cut.keras")
+    with zipfile.ZipFile(tmp_path / "away.keras", "w") as archive:
+        archive.writestr("../../away.txt", "x")
+    with pytest.raises(BloodcellError, match=r"away\.keras"):
+        presets.load(tmp_path / "away.keras")
+    assert not list(tmp_path.parent.glob("**/away.txt"))
+
+
+@needs_preset
+def test_labels_without_a_class_are_asked_for(cells, tmp_path):
+    for label in ("Neutrophils", "weird"):
+        (tmp_path / "lab" / label).mkdir(parents=True)
+        for number in range(4):
+            shutil.copy(cells / f"cell{number}.png", tmp_path / "lab" / label / f"{label}{number}.png")
+    found = run_bloodcell("evaluate", "blood8", tmp_path / "lab", "--out", tmp_path / "page")
+    assert found.returncode != 0 and "--map weird=<class>" in found.stderr and not (tmp_path / "page").exists()
+    found = run_bloodcell("evaluate", "blood8", tmp_path / "empty")
+    assert found.returncode != 0 and "Traceback" not in found.stderr
+
+
+@needs_preset
+def test_the_shipped_preset_names_real_cells(real_data, tmp_path):
+    root = real_data / "samples/pbc-original/PBC_dataset_normal_DIB"
+    if not root.is_dir():
+        pytest.skip("needs real images: no samples/pbc-original in BLOODCELL_DATA")
+    chosen = [path for folder in sorted(root.iterdir()) if folder.is_dir() for path in sorted(folder.glob("[!.]*.jpg"))[:6]]
+    found = run_bloodcell("predict", *chosen, "--format", "csv", "--out", tmp_path / "named.csv")
+    assert found.returncode == 0, found.stderr
+    named = pd.read_csv(tmp_path / "named.csv")
+    assert (named["class"] == [path.parent.name for path in chosen]).mean() > 0.9 and named["known"].mean() > 0.7
