@@ -23,12 +23,13 @@ ifneq ($(BLOODCELL_WEIGHTS),)
 export BLOODCELL_WEIGHTS := $(abspath $(BLOODCELL_WEIGHTS))
 endif
 
-.PHONY: help study results test lab bench notebooks lock clean
+.PHONY: help study results web test lab bench notebooks lock clean
 
 help:
 	@echo "make study      run the study (DATA=synthetic PROFILE=quick SEED=0 SEEDS=0 OUT= CORES=0)"
 	@echo "make results    compute every table and figure of README.md and results/ from the kept predictions"
 	@echo "make test       pass the tests"
+	@echo "make web        build the page that names a cell in a browser, in _web/"
 	@echo "make lab        open the notebooks in JupyterLab"
 	@echo "make bench      measure the ratios behind the design"
 	@echo "make notebooks  run the chapters on the synthetic set and store their outputs"
@@ -49,6 +50,10 @@ lab: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python workflow/bench.py
+
+# The page that names a cell in a browser, as static files in _web/. Needs npm, once.
+web: .venv/installed
+	@$(BIN)/python workflow/build_web.py
 
 # Everything that README.md says of real cells, from the kept predictions: tables, figures, claims, results/report.html.
 results: .venv/installed
@@ -75,4 +80,4 @@ lock:
 	@touch $@
 
 clean:
-	rm -rf .venv runs cache build dist *.egg-info
+	rm -rf .venv runs cache _web build dist *.egg-info

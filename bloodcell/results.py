@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['PROFILE_ORDER', 'FIVE', 'DATA_OF', 'OUTPUTS', 'results_root', 'save_table', 'save_figure', 'keep', 'KeptPreset',
-           'kept_preset', 'kept', 'best_of', 'kept_table', 'overview', 'kept_speeds', 'kept_claims', 'PaperOutput',
-           'outputs_table']
+           'kept_preset', 'kept', 'best_of', 'kept_table', 'preset_scores', 'model_card', 'overview', 'kept_speeds',
+           'kept_claims', 'PaperOutput', 'outputs_table']
 
 # %% ../nbs/51_results.ipynb #cell3
 import shutil
@@ -18,11 +18,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
+from .calibration import calibration_error
 from .claims import claims_table
 from .config import BloodcellError, atomic, home
 from .datasets import CATALOG
 from .experiment import Outcome, stored
-from .laboratories import LABORATORIES, across
+from .laboratories import LABORATORIES, across, worth
 from .metrics import on, read_predictions, summary
 from .recipes import FINE_TUNED, PAPERS, RECIPES, get_recipe
 from .runs import read_json, write_json, write_table
@@ -130,6 +131,42 @@ def kept_table(datasets: Sequence[str] = ("pbc", "kaggle", "lisc"), where: str |
     "One row a data set, recipe and protocol: the results of `bloodcell.study.results_table`, with the title of the data."
     tables = [results_table(found).assign(data=CATALOG[name].title) for name in datasets if (found := best_of(name, where))]
     return pd.concat(tables, ignore_index=True) if tables else results_table([]).assign(data="")
+
+
+def preset_scores(preset: KeptPreset) -> pd.DataFrame:
+    "One row a set of test cells, held out or of a laboratory never seen: the scores of `bloodcell.laboratories.worth`, `calibration_error`, and the share called `strange`."
+    own = on(preset.own, "test")
+    tables = {f"{site}, held out": own[own["site"] == site] for site in own["site"].unique()} | {f"{data}, never seen": known for data, (known, _) in preset.elsewhere.items()}
+    rows = [{"cells": name} | worth([table]) | {"calibration_error": calibration_error(table), "strange": float((table["strangeness"] > preset.record["strangest"]).mean())}
+            for name, table in tables.items()]
+    return pd.DataFrame(rows).drop(columns=["macro_f1_sd", "seeds"])
+
+
+def model_card(preset: KeptPreset) -> str:
+    "What a user of the preset has to know, as Markdown, from its record and its predictions."
+    record, scores = preset.record, preset_scores(preset)
+    data = "\n".join(f"- {site['title']}: {site['images']:,} images, {site['licence']}" for site in record["trained_on"])
+    lines = "\n".join(f"| {row.cells} | {row.accuracy:.3f} | {row.macro_f1:.3f} ({row.ci_low:.3f} to {row.ci_high:.3f}) | {row.n:,} in {row.groups:,} | {row.strange:.0%} |" for row in scores.itertuples())
+    return f"""# Model card
+
+**What it is.** {record['recipe']}, version {record['version']}: EfficientNet-Lite0 behind a search for the nucleus, for pictures of one stained blood cell. It names {', '.join(record['classes'])}.
+
+**What it is for.** Research and teaching. It is no medical device. A laboratory judges it on its own cells first: `bloodcell evaluate`.
+
+**What it learned from.** A fifth of the cells of each set was held out for the test, a tenth chose the epoch and fitted temperature ({record['temperature']:.2f}) and thresholds.
+
+{data}
+
+Neither set says much about the people the blood came from: no age, no sex, no disease, and PBC comes from one hospital and one analyser. Weights before training: {record['weights']}.
+
+**What it is worth.**
+
+| cells | accuracy | macro-F1 (95 % interval over groups) | images in groups | called strange |
+| --- | --- | --- | --- | --- |
+{lines}
+
+**What it cannot do.** Blasts, plasma cells, variant lymphocytes and smudge cells are none of its classes; it names them as something else, and its measure of strangeness finds only a part of them. Stages of immature granulocytes are one class. Other stains and cameras cost accuracy, as the table says.
+"""
 
 
 FIVE = "+".join(LABORATORIES)  # the data set in which each of five laboratories is left out

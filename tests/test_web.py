@@ -1,0 +1,81 @@
+"""The page in a browser says what Python says, and asks nobody else. Skipped where there is no Chromium or no npm."""
+
+import html
+import http.server
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from functools import partial
+
+import numpy as np
+import pytest
+from conftest import REPOSITORY
+from PIL import Image
+
+from bloodcell import presets, synthetic
+
+sys.path.insert(0, str(REPOSITORY / "workflow"))
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = [pytest.mark.skipif(not CHROMIUM, reason="needs Chromium"), pytest.mark.skipif(not shutil.which("npm"), reason="needs npm")]
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    import build_web
+
+    folder = build_web.build(tmp_path_factory.mktemp("web") / "page")
+    rng = np.random.default_rng(3)
+    (folder / "cells").mkdir()
+    for number in range(20):
+        kind = synthetic.KINDS[number % len(synthetic.KINDS)]
+        Image.fromarray(synthetic.draw_image(kind, synthetic.draw_slide(rng), rng, presets.SIDE)).save(folder / f"cells/{number:02}.png")
+    (folder / "cells/bad.png").write_text("no picture")
+    return folder
+
+
+@pytest.fixture
+def server(page):
+    asked = []
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, form, *words):
+            asked.append(self.command + " " + self.path)
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(page))) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{serving.server_port}", asked
+        serving.shutdown()
+
+
+def opened(address, tmp_path):
+    "What the page shows after the pictures in its address have been answered."
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path}/profile",
+               "--virtual-time-budget=120000", "--timeout=120000", "--dump-dom", address]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300).stdout
+
+
+def test_the_browser_says_what_python_says_and_sends_nothing(page, server, tmp_path):
+    address, asked = server
+    names = sorted(path.name for path in (page / "cells").iterdir())
+    text = opened(f"{address}/index.html#{','.join(f'cells/{name}' for name in names)}", tmp_path)
+    answers = {one["file"]: one for one in (json.loads(html.unescape(found)) for found in re.findall(r'data-answer="([^"]+)"', text))}
+    assert len(answers) == 20, re.sub(r"<[^>]+>", " ", text)[:600]
+    preset = presets.load("blood8")
+    expected = presets.classify(preset, [np.asarray(Image.open(page / "cells" / name)) for name in sorted(answers)])
+    for (name, found), row in zip(sorted(answers.items()), expected.itertuples(), strict=True):
+        chances = expected.loc[row.Index, [f"p_{label}" for label in preset.classes]].to_numpy(float)
+        assert np.abs(np.array(found["probabilities"]) - chances).max() < 1e-3, name
+        assert found["name"] == expected["class"][row.Index] and abs(found["strangeness"] - row.strangeness) < 1e-3
+    assert all(line.startswith("GET ") for line in asked)  # nothing is sent
+    assert {line.split()[1].split("?")[0] for line in asked} <= {"/", *(f"/{path.relative_to(page)}" for path in page.rglob("*"))}
+
+
+def test_nothing_but_its_own_server_may_be_asked(page):
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', (page / "index.html").read_text())[1]
+    assert "default-src 'self'" in policy and "connect-src 'self'" in policy and "http" not in policy
+    for path in page.glob("*.js"):
+        if not path.name.startswith("ort"):
+            assert not re.search(r"https?://", path.read_text()), path.name
