@@ -115,7 +115,7 @@ class Recipe:
     """One experiment: enough to run it. `network` and its `arguments` name an entry of `bloodcell.models.NETWORKS`, `backbone` one of
     `bloodcell.transfer.BACKBONES`; `features` says what of its last map a head gets (average, flatten or VGG's block4); `augmentation` holds arguments of `RandomAffine`, `stain` those of `StainJitter`; `epochs` has one number a stage,
     and a training ends early after `patience` epochs without a lower validation loss; `balanced` images make an epoch, as many of each class of
-    each site; with `decay` the learning rate falls to nothing along half a cosine; `images` caps the training and validation images, `small` all images of a set without masks; `fold` (number, folds) keeps a part of the training images out.
+    each site; with `decay` the learning rate rises for a twentieth of the steps and falls to nothing along half a cosine; `images` caps the training and validation images, `small` all images of a set without masks; `fold` (number, folds) keeps a part of the training images out.
     `held_against` names the recipe whose claims this one is set beside, and `differs` says in what it differs from that."""
     name: str
     title: str
@@ -265,7 +265,7 @@ FINE_TUNED = Recipe(
     augmentation=dict(rotation=180, shift=(0.04, 0.04), flip=(True, True), scale=(0.85, 1.18), fill_mode="reflect"),
     stain=dict(gain=0.3, tint=0.2, mix=0.15, light=0.05), epochs=(8,), decay=True, batch_size=32, learning_rate=3e-4, balanced=4000, costly=True,
     chosen="Cells cut out at two and a half diameters of their nucleus, on glass of one grey, turned, mirrored, scaled and stained at random; batch normalisation keeps ImageNet's statistics; "
-           "4,000 images an epoch, as many of each class of each laboratory; the learning rate falls along half a cosine; the epoch with the lowest validation loss is kept.")
+           "4,000 images an epoch, as many of each class of each laboratory; the learning rate rises shortly and falls along half a cosine; the epoch with the lowest validation loss is kept.")
 
 ABLATIONS = tuple(replace(FINE_TUNED, name=f"fine_tuned_{name}", title=f"{FINE_TUNED.title}, {words}", protocols=(), **changes) for name, words, changes in (
     ("whole_image", "whole images", {"pixels": Pixels(64)}), ("one_stain", "no stain augmentation", {"stain": {}}),

@@ -228,6 +228,14 @@ def describe(network: keras.Model, recipe: Recipe, source, codes: np.ndarray, tr
     return digest.hexdigest()
 
 # %% ../nbs/30_train.ipynb #cell19
+def _rate(recipe: Recipe, steps: int):
+    "The learning rate: as it is, or rising for a twentieth of the steps and then falling along half a cosine. Without the rise, one training in three across laboratories fell into a state in which it named one class."
+    if not recipe.decay:
+        return recipe.learning_rate
+    rising = max(steps // 20, 1)
+    return keras.optimizers.schedules.CosineDecay(0.0, max(steps - rising, 1), warmup_target=recipe.learning_rate, warmup_steps=rising)
+
+
 def fit(
     network: keras.Model,  # with class probabilities as its output; ends with its best weights
     recipe: Recipe,  # its augmentation, optimiser, loss, batches and epochs
@@ -247,7 +255,7 @@ def fit(
     about = describe(network, recipe, source, codes, train, validation, seed, strata)
     model = with_augmentation(network, *augmenters(recipe))
     batches = partial(Batches, source, codes, train, recipe.batch_size, seed, strata=strata, count=recipe.balanced or 0)
-    rate = keras.optimizers.schedules.CosineDecay(recipe.learning_rate, len(batches()) * epochs) if recipe.decay else recipe.learning_rate
+    rate = _rate(recipe, len(batches()) * epochs)
     model.compile(keras.optimizers.Adam(rate, epsilon=recipe.epsilon), recipe.loss, metrics=[METRICS[name]() for name in recipe.metrics])
     model.optimizer.build(model.trainable_variables)  # otherwise TensorFlow traces the first step twice
     state = load_state(model, file, about, epochs)
