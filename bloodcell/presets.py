@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['GRID', 'BINS', 'SIDE', 'PRESET', 'OUTPUTS', 'MEASURES', 'FOLDER', 'FIELD', 'NEEDED', 'CutNucleus', 'Strangeness',
-           'preset_data', 'squares_of', 'assemble', 'save_preset', 'train_preset', 'measure', 'seen', 'names', 'Preset',
-           'load', 'square', 'is_field', 'cut_cells', 'read', 'classify', 'predict', 'explain']
+           'preset_data', 'squares_of', 'assemble', 'refit', 'save_preset', 'train_preset', 'measure', 'seen', 'names',
+           'Preset', 'load', 'square', 'is_field', 'cut_cells', 'read', 'classify', 'predict', 'explain']
 
 # %% ../nbs/40_presets.ipynb #cell3
 import json
@@ -21,6 +21,8 @@ import pandas as pd
 from keras import layers, ops
 from PIL import Image
 from scipy import ndimage
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from . import __version__, calibration, cells, datasets, models, train
 from .config import BloodcellError, atomic, rng_for
@@ -191,7 +193,20 @@ def _features(network: keras.Sequential, squares: np.ndarray) -> np.ndarray:
     "The averaged last maps of squares: float32, (n, d)."
     return keras.Model(network.inputs, network.layers[-3].output).predict(squares, batch_size=256, verbose=0)
 
-# %% ../nbs/40_presets.ipynb #cell17
+# %% ../nbs/40_presets.ipynb #cell18
+def refit(network: keras.Sequential, squares: np.ndarray, codes: np.ndarray) -> None:
+    "Fit the last layer of a network again, on squares (n, size, size, 3) of training cells as they are, and their class numbers (n,)."
+    features, last = _features(network, squares).astype(float), network.layers[-1]
+    scaler = StandardScaler().fit(features)
+    found = LogisticRegression(C=1e-3, max_iter=500).fit(scaler.transform(features), codes)
+    if len(found.classes_) < 3:
+        return  # two classes have one row of weights; a network with so few is a test
+    kernel, bias = np.zeros((features.shape[1], last.units)), np.full(last.units, -20.0)  # a class without training cells is never named
+    kernel[:, found.classes_] = (found.coef_ / scaler.scale_).T
+    bias[found.classes_] = found.intercept_ - (found.coef_ / scaler.scale_) @ scaler.mean_
+    last.set_weights([kernel, bias])
+
+# %% ../nbs/40_presets.ipynb #cell19
 def save_preset(network: keras.Model, file: str | Path, facts: dict) -> Path:
     "Write a preset with its facts: weights rounded to half precision, the file compressed."
     for layer in network.layers:
@@ -211,7 +226,7 @@ def _fitted(table: pd.DataFrame, strange: np.ndarray) -> dict:
     enough = (table["split"] == "validation").sum() >= 20
     return {"set_threshold": calibration.conformal_threshold(table) if enough else 0.05, "strangest": float(np.quantile(strange[(table["split"] == "validation").to_numpy()], 0.95))}
 
-# %% ../nbs/40_presets.ipynb #cell18
+# %% ../nbs/40_presets.ipynb #cell20
 def train_preset(
     dataset: Dataset,  # from `preset_data`
     folder: str | Path,
@@ -225,6 +240,7 @@ def train_preset(
     train.set_seed(seed)
     network, weights = models.build(recipe, len(data.classes), seed)
     history, seconds = train.fit(network, recipe, squares, data.codes, data.rows("train"), data.rows("validation"), seed, folder / "state.npz", data.strata)
+    refit(network, squares[data.rows("train")], data.codes[data.rows("train")])
     table = predictions_table(data.images, train.predict(network, squares, np.arange(len(squares))), data.classes)
     preset = assemble(network, recipe.pixels.size, temperature := calibration.fit_temperature(table))
     learned = data.rows("train")
@@ -265,7 +281,7 @@ def _answers(network: keras.Model, rows, batch: int = 128) -> tuple[np.ndarray, 
     found = [network.predict_on_batch(rows[np.arange(start, min(start + batch, len(rows)))]) for start in range(0, len(rows), batch)]
     return np.concatenate([one[OUTPUTS[0]] for one in found]), np.concatenate([one[OUTPUTS[1]][:, 0] for one in found])
 
-# %% ../nbs/40_presets.ipynb #cell21
+# %% ../nbs/40_presets.ipynb #cell23
 FOLDER = datasets.PACKAGE / "presets"
 FIELD = 3  # nuclei of about the same size from which on an image is a field of view
 
@@ -294,7 +310,7 @@ class Preset:
         "The classes, in the order of the probabilities."
         return self.facts["classes"]
 
-# %% ../nbs/40_presets.ipynb #cell22
+# %% ../nbs/40_presets.ipynb #cell24
 NEEDED = {"classes", "size", "temperature", "set_threshold", "strangest", "seen", "version"}
 
 
@@ -310,7 +326,7 @@ def load(
         raise BloodcellError(f"{file} is a network without {', '.join(sorted(missing))}: name a file that `bloodcell preset` wrote")
     return Preset(file, facts)
 
-# %% ../nbs/40_presets.ipynb #cell24
+# %% ../nbs/40_presets.ipynb #cell26
 def square(image: Image.Image, side: int = SIDE) -> np.ndarray:
     "The image on a square of clear glass, not distorted: uint8, (side, side, 3)."
     pixels = np.asarray(image)
@@ -337,7 +353,7 @@ def _nuclei(image: Image.Image) -> tuple[float, list[cells.Nucleus]]:
     alike = [nucleus for nucleus in found if nucleus.area >= largest / 3]
     return image.width / small.width, alike if alike and max(nucleus.diameter for nucleus in alike) < 0.22 * max(small.size) else alike[:1]
 
-# %% ../nbs/40_presets.ipynb #cell25
+# %% ../nbs/40_presets.ipynb #cell27
 def cut_cells(image: Image.Image, diameters: float = DIAMETERS) -> list[tuple[tuple[int, int, int], Image.Image]]:
     "Every nucleated cell of a field of view, in reading order: left, top and side of its square in pixels, and the square."
     scale, found = _nuclei(image)
@@ -349,7 +365,7 @@ def cut_cells(image: Image.Image, diameters: float = DIAMETERS) -> list[tuple[tu
         squares.append((box, Image.fromarray(cells.crop_around(pixels, place, side))))
     return squares
 
-# %% ../nbs/40_presets.ipynb #cell26
+# %% ../nbs/40_presets.ipynb #cell28
 def read(path: str | Path, smallest: int = 64) -> Image.Image:
     "The RGB image in a file. Raises `BloodcellError` for one that cannot be read or is too small to show a cell."
     if not Path(path).is_file():
@@ -379,7 +395,7 @@ def classify(
                           "strangeness": strange, "known": strange <= preset.facts["strangest"]})
     return named.join(pd.DataFrame(chances, columns=[f"p_{label}" for label in classes]))
 
-# %% ../nbs/40_presets.ipynb #cell27
+# %% ../nbs/40_presets.ipynb #cell29
 def predict(
     preset: Preset,
     paths: Iterable[str | Path],
@@ -405,7 +421,7 @@ def predict(
     table.loc[unsaid, ["probability", "strangeness", *(f"p_{label}" for label in preset.classes)]] = np.nan
     return table, problems
 
-# %% ../nbs/40_presets.ipynb #cell31
+# %% ../nbs/40_presets.ipynb #cell33
 def explain(
     preset: Preset,
     image: np.ndarray,  # uint8, (side, side, 3), from `square`
