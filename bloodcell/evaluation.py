@@ -161,7 +161,7 @@ def write_evaluation(found: Evaluation, folder: str | Path) -> Path:
     "Write `report.html`, `predictions.csv` (as the study's chapters read it) and the tables of an evaluation into a folder."
     folder = Path(folder)
     figures.use_theme()
-    classes = metrics.per_class(found.table).reset_index()
+    classes = metrics.per_class(found.table).reset_index().query("n > 0")
     tables = {"predictions": found.table, "unknown": found.unknown, "per_class": classes, "shift": found.shift, "numbers": pd.DataFrame([found.numbers]), "excluded": found.excluded}
     for name, table in tables.items():
         write_table(table, folder / f"{name}.csv")

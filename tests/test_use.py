@@ -16,9 +16,6 @@ from PIL import Image
 from bloodcell import presets, synthetic
 from bloodcell.config import BloodcellError
 
-SHIPPED = presets.names()
-needs_preset = pytest.mark.skipif("blood8" not in SHIPPED, reason="no preset is shipped yet")
-
 
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory):
@@ -52,7 +49,6 @@ def test_the_graph_finds_a_lone_nucleus(row, column, diameter):
     assert abs(found[0] - row) < 0.03 and abs(found[1] - column) < 0.03 and 0.75 < found[2] / diameter < 1.4
 
 
-@needs_preset
 def test_each_bad_file_gets_one_line_and_the_others_an_answer(cells, tmp_path):
     (tmp_path / "text.jpg").write_text("no picture")
     (tmp_path / "empty.png").touch()
@@ -69,14 +65,12 @@ def test_each_bad_file_gets_one_line_and_the_others_an_answer(cells, tmp_path):
     assert len(told) == 5 and all(sum(name in line for line in told) == 1 for name in bad)
 
 
-@needs_preset
 def test_names_come_from_the_standard_input(cells):
     found = run_bloodcell("predict", "-", "--format", "csv", typed=f"{cells / 'cell1.png'}\n\n{cells / 'cell0.png'}\n")
     assert found.returncode == 0, found.stderr
     assert [line.split(",")[0] for line in found.stdout.splitlines()[1:]] == [str(cells / "cell1.png"), str(cells / "cell0.png")]
 
 
-@needs_preset
 def test_a_hostile_file_is_refused_before_it_runs_anything(tmp_path):
     source = presets.load("blood8").file
     for name, change in (("lambda.keras", lambda text: text.replace('"GlobalAveragePooling2D"', '"Lambda"')),
@@ -97,7 +91,6 @@ def test_a_hostile_file_is_refused_before_it_runs_anything(tmp_path):
     assert not list(tmp_path.parent.glob("**/away.txt"))
 
 
-@needs_preset
 def test_labels_without_a_class_are_asked_for(cells, tmp_path):
     for label in ("Neutrophils", "weird"):
         (tmp_path / "lab" / label).mkdir(parents=True)
@@ -109,7 +102,6 @@ def test_labels_without_a_class_are_asked_for(cells, tmp_path):
     assert found.returncode != 0 and "Traceback" not in found.stderr
 
 
-@needs_preset
 def test_the_shipped_preset_names_real_cells(real_data, tmp_path):
     root = real_data / "samples/pbc-original/PBC_dataset_normal_DIB"
     if not root.is_dir():
