@@ -655,4 +655,12 @@ d = { 'settings': { 'branch': 'main',
                                'bloodcell.use.export': ('use.html#export', 'bloodcell/use.py'),
                                'bloodcell.use.files': ('use.html#files', 'bloodcell/use.py'),
                                'bloodcell.use.predict': ('use.html#predict', 'bloodcell/use.py'),
-                               'bloodcell.use.preset': ('use.html#preset', 'bloodcell/use.py')}}}
+                               'bloodcell.use.preset': ('use.html#preset', 'bloodcell/use.py')},
+            'bloodcell.weights': { 'bloodcell.weights._Numbers': ('weights.html#_numbers', 'bloodcell/weights.py'),
+                                   'bloodcell.weights._Numbers.find_class': ('weights.html#_numbers.find_class', 'bloodcell/weights.py'),
+                                   'bloodcell.weights._Numbers.persistent_load': ( 'weights.html#_numbers.persistent_load',
+                                                                                   'bloodcell/weights.py'),
+                                   'bloodcell.weights._read': ('weights.html#_read', 'bloodcell/weights.py'),
+                                   'bloodcell.weights.fetch_lite': ('weights.html#fetch_lite', 'bloodcell/weights.py'),
+                                   'bloodcell.weights.lite_arrays': ('weights.html#lite_arrays', 'bloodcell/weights.py'),
+                                   'bloodcell.weights.read_checkpoint': ('weights.html#read_checkpoint', 'bloodcell/weights.py')}}}

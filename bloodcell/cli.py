@@ -270,12 +270,13 @@ def keep(folder: Annotated[Path, typer.Argument(help="a run's folder, such as ru
 
 # %% ../nbs/61_cli.ipynb #cell20
 @app.command()
-def fetch(name: Annotated[str, typer.Argument(help="pbc, kaggle, or bloodmnist-28, -64, -128, -224")],
+def fetch(name: Annotated[str, typer.Argument(help="pbc, kaggle, bloodmnist-28, -64, -128, -224, or weights: efficientnet-lite0, -lite2")],
           folder: Annotated[str, typer.Option(help="where to unpack it; by default its place in BLOODCELL_DATA")] = "") -> None:
-    "Download a data set; a second call goes on where the first was stopped."
+    "Download a data set, or ImageNet weights that Keras does not offer; a second call goes on where the first was stopped."
     from bloodcell.download import fetch as fetch_data
+    from bloodcell.weights import LITE, fetch_lite
 
-    print(f"bloodcell: {name} is in {fetch_data(name, folder)}")
+    print(f"bloodcell: {name} is in {fetch_lite(name, folder) if name in LITE else fetch_data(name, folder)}")
 
 # %% ../nbs/61_cli.ipynb #cell22
 @app.command()

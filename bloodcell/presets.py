@@ -222,9 +222,9 @@ def save_preset(network: keras.Model, file: str | Path, facts: dict) -> Path:
 
 
 def _fitted(table: pd.DataFrame, strange: np.ndarray) -> dict:
-    "What validation images say: the threshold of sets that hold the right name nine times in ten, and the strangeness that one known cell in twenty exceeds."
-    enough = (table["split"] == "validation").sum() >= 20
-    return {"set_threshold": calibration.conformal_threshold(table) if enough else 0.05, "strangest": float(np.quantile(strange[(table["split"] == "validation").to_numpy()], 0.95))}
+    "What validation images say: the threshold of sets that hold the right name 99 times in a hundred, and the strangeness that one known cell in twenty exceeds."
+    enough = (table["split"] == "validation").sum() >= 100
+    return {"set_threshold": calibration.conformal_threshold(table, 0.99) if enough else 0.05, "strangest": float(np.quantile(strange[(table["split"] == "validation").to_numpy()], 0.95))}
 
 # %% ../nbs/40_presets.ipynb #cell20
 def train_preset(
@@ -385,7 +385,7 @@ def classify(
     preset: Preset,
     images: Sequence[np.ndarray],  # uint8, (side, side, 3) each, from `square`
 ) -> pd.DataFrame:
-    "One row an image: `class`, `probability`, `set` (the names that hold the right one nine times in ten), `strangeness`, `known` (whether it is like the cells that were trained on), and `p_<class>`."
+    "One row an image: `class`, `probability`, `set` (the names that hold the right one 99 times in a hundred), `strangeness`, `known` (whether it is like the cells that were trained on), and `p_<class>`."
     pixels = np.stack(images) if len(images) else np.zeros((0, SIDE, SIDE, 3), "uint8")
     chances, strange = _answers(preset.network, pixels) if len(images) else (np.zeros((0, len(preset.classes))), np.zeros(0))
     classes = np.array(preset.classes)

@@ -125,7 +125,7 @@ def _for_readers(notebook) -> None:
     "Leave out what a reader of the report does not need: badges, messages on stderr, cells that only set up."
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            cell.source = re.sub(r"\]\((\.\./)?[\w/]*\.ipynb[^)]*\)", "]", BADGE.sub("", cell.source)).replace("[library chapter]", "library chapter")
+            cell.source = re.sub(r"(?<!!)\[([^\]]*)\]\((?!https?:|#)[^)]*\)", r"\1", BADGE.sub("", cell.source))  # the files are not sent along
         else:
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     notebook.cells = [cell for cell in notebook.cells if "google.colab" not in cell.source]

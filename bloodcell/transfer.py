@@ -95,7 +95,7 @@ def _build(backbone: Backbone, weights: str | None, options: dict) -> keras.Mode
     "The network of `keras.applications`. Raises `BloodcellError` where it cannot be built at all, say at too small a size."
     if backbone.name in LITE_SIZES:
         if weights:
-            raise NoWeights("Keras does not offer them for download")
+            raise NoWeights(f"Keras does not offer them; `bloodcell fetch efficientnet-lite{backbone.name[-1]}` does")
         return efficientnet_lite(backbone.name, options["input_shape"])
     try:
         return getattr(keras.applications, backbone.name)(weights=weights, **options)

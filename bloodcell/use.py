@@ -70,7 +70,7 @@ def predict(paths: Annotated[list[str], typer.Argument(help="files, folders or p
             form: Annotated[str, typer.Option("--format", help="table, csv or json")] = "table",
             out: Annotated[str, typer.Option(help="write to this file in the place of the terminal")] = "",
             explain: Annotated[str, typer.Option(help="a folder for pictures that show what each answer hangs on")] = "") -> None:
-    "Name the cells in pictures: class, calibrated probability, the names that hold the right one nine times in ten, and whether the cell is like those trained on."
+    "Name the cells in pictures: class, calibrated probability, the names that hold the right one 99 times in a hundred, and whether the cell is like those trained on."
     _quiet()
     if form not in ("table", "csv", "json"):
         raise BloodcellError(f"there is no format {form!r}: choose table, csv or json")
