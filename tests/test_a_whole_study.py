@@ -72,7 +72,7 @@ def test_a_study_leaves_everything_where_it_belongs(smoke_study):
     page = (folder / "report.html").read_text()
     assert "synthetic" in page and "https://colab" not in page and page.count("<details") > 20 and "object at 0x" not in page
     counted = re.findall(r"^\[ ?(\d+)/(\d+)\]", done.stdout, re.M)
-    assert counted[-1][0] == counted[-1][1] == str(len(planned) + 13)  # the last line is the last job: 12 chapters and the report
+    assert counted[-1][0] == counted[-1][1] == str(len(planned) + 16)  # the last line is the last job: 15 chapters and the report
     claims = pd.read_csv(folder / "tables/claims.csv")
     assert claims["verdict"].notna().all() and len(claims) >= 70
 

@@ -56,7 +56,7 @@ def test_snakemake_knows_experiments_and_hands_them_out_one_by_one(tmp_path):
     assert done.returncode == 0, done.stderr
     counts = dict(re.findall(r"^(\w+)\s+(\d+)$", done.stdout + log, re.M))
     planned = json.loads((tmp_path / "run/plan.json").read_text())["experiments"]
-    assert counts["experiment"] == str(len(planned)) and counts["chapter"] == "12"
+    assert counts["experiment"] == str(len(planned)) and counts["chapter"] == "15"
     assert all(line["fingerprint"] for line in planned.values())
 
 

@@ -1,7 +1,7 @@
 "use strict";
 // One picture in, an answer out, in the browser alone. The search for the nucleus and the preparation of the pixels are part of the network.
 const SIDE = 160, PATCH = 32, STEP = 16;
-const state = document.getElementById("state"), answers = document.getElementById("answers");
+const state = document.getElementById("state"), answers = document.getElementById("answers"), problems = document.getElementById("problems");
 let session, facts;
 
 ort.env.wasm.numThreads = 1;  // more need headers that a plain server does not send
@@ -107,11 +107,11 @@ async function take(files) {
       if (Math.min(image.width, image.height) < 64) throw new Error("a cell needs 64 pixels at least");
       const canvas = square(image), pixels = pixelsOf(canvas);
       show(file.name, canvas, pixels, await ask(pixels));
-      state.textContent = "Ready.";
     } catch (error) {
-      state.textContent = `${file.name} cannot be used (${error.message}). Take a JPEG or PNG of one cell.`;
+      problems.append(element("p", `${file.name} cannot be used (${error.message}). Take a JPEG or PNG of one cell.`));
     }
   }
+  state.textContent = "Ready.";
   document.body.dataset.done = "yes";
 }
 
