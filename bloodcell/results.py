@@ -206,9 +206,13 @@ def kept_speeds(where: str | Path | None = None) -> pd.DataFrame:
     return table.groupby(["recipe", "pixels", "device", "backend"], sort=False)["images_a_second"].max().round().reset_index()
 
 
-@cache  # minutes of resampling, asked for by more than one table
 def kept_claims(datasets: Sequence[str] = ("pbc", "kaggle", "lisc"), where: str | Path | None = None) -> pd.DataFrame:
     "All claims with what was measured on their own data, or the reason why nothing was."
+    return _kept_claims(tuple(datasets), str(where or results_root())).copy()
+
+
+@cache  # half a minute of resampling, asked for by more than one table
+def _kept_claims(datasets: tuple[str, ...], where: str) -> pd.DataFrame:
     tables = [claims_table(name, best_of(name, where), {}) for name in datasets]
     return pd.concat([table[table["data"] == name] for name, table in zip(datasets, tables, strict=True)], ignore_index=True)
 
