@@ -250,11 +250,12 @@ def _split(run: Run, entry: datasets.DataSet, usable: pd.DataFrame) -> pd.DataFr
 # %% ../nbs/19_dataset.ipynb #cell19
 def prepare(
     run: Run,  # from `bloodcell.runs.open_run`
+    classes: Sequence[str] = datasets.WHITE_CELLS,  # to take from several data sets
 ) -> Dataset:
-    "Find, draw if need be, list, check and split the run's data set, or the white cells of several (`pbc+lisc`). Raises `BloodcellError` for what a person can mend."
+    "Find, draw if need be, list, check and split the run's data set, or these classes of several (`pbc+lisc`). Raises `BloodcellError` for what a person can mend."
     several = datasets.names(run.data)
     if len(several) > 1:
-        return combine(*(prepare(replace(run, data=name, folder=run.folder / "sites" / name)) for name in several), classes=datasets.WHITE_CELLS)
+        return combine(*(prepare(replace(run, data=name, folder=run.folder / "sites" / name)) for name in several), classes=classes)
     entry, root, usable, excluded, pairs = inspect_data(run)
     split = splits.check(_split(run, entry, usable))
     left = usable[~usable["path"].isin(split["path"])].assign(problem=LEFT_OUT)

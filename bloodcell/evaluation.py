@@ -12,6 +12,7 @@ import io
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -19,7 +20,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from . import calibration, datasets, figures, metrics, presets, quality
+from . import calibration, comparisons, datasets, figures, metrics, presets, quality
 from .config import BloodcellError, atomic
 from .dataset import read_manifest
 from .images import Pixels
@@ -67,12 +68,12 @@ class Evaluation:
     root: Path
     masks: pd.Series
 
-    @property
+    @cached_property
     def numbers(self) -> dict[str, float]:
         "The scores of `bloodcell.laboratories.worth`, and balanced accuracy, Brier score and calibration error."
         return worth([self.table]) | {name: metrics.summary(self.table)[name] for name in ("balanced_accuracy", "brier")} | {"calibration_error": calibration.calibration_error(self.table)}
 
-    @property
+    @cached_property
     def shift(self) -> pd.DataFrame:
         "One row a measure: its median here, its range (5 to 95 %) on training images, and the share of images outside that range (a tenth would be usual)."
         rows = []
@@ -166,7 +167,7 @@ def write_evaluation(found: Evaluation, folder: str | Path) -> Path:
     for name, table in tables.items():
         write_table(table, folder / f"{name}.csv")
     confusion = figures.confusion_matrix(metrics.confusion(found.table), f"{found.entry.title}: {found.numbers['accuracy']:.1%} right, n = {len(found.table):,}")
-    trust = figures.reliability_and_risk({"this network": found.table}, "How sure, and how right")
+    trust = comparisons.reliability_and_risk({"this network": found.table}, "How sure, and how right")
     trained = ", ".join(f"{site['title']} ({site['images']:,} images)" for site in found.preset.facts["trained_on"])
     parts = [("What was found", _verdict(found)), ("Class by class", _rows(classes) + _picture(confusion, "confusion matrix")), ("How far its probabilities can be trusted", _picture(trust, "reliability diagram and risk-coverage curve")),
              ("How far these images are from the training images", _rows(found.shift)), ("The surest mistakes", _mistakes(found)),

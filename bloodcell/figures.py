@@ -6,8 +6,7 @@
 __all__ = ['CLASS_COLOURS', 'SHOWN', 'use_theme', 'colour', 'shown', 'save_figure', 'image_grid', 'activation_grid',
            'prediction_grid', 'class_balance', 'image_sizes', 'batch_shares', 'confounder_bars', 'learning_curves',
            'compare_curves', 'confusion_matrix', 'confusion_panels', 'confusion_rates', 'compare_models',
-           'class_scores', 'network_drawing', 'flow_drawing', 'feature_scatter', 'embedding_panels', 'overview',
-           'claims_figure', 'laboratories', 'reliability_and_risk']
+           'class_scores', 'network_drawing', 'flow_drawing', 'feature_scatter', 'embedding_panels']
 
 # %% ../nbs/41_figures.ipynb #cell3
 import re
@@ -19,7 +18,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from . import calibration, metrics
+from . import metrics
 from .runs import Run
 
 # %% ../nbs/41_figures.ipynb #cell6
@@ -363,69 +362,5 @@ def embedding_panels(placed: dict[str, np.ndarray], labels: np.ndarray, title: s
         axis.set(xticks=[], yticks=[])
         axis.set_title(name, fontsize=9)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8, markerscale=2)
-    figure.suptitle(title, fontsize=10, x=0.02, ha="left")
-    return figure
-
-
-def overview(table: pd.DataFrame, title: str) -> plt.Figure:
-    "What each network of `bloodcell.results.overview` was said to reach, and what is left of it: one row a network, one marker a way of testing."
-    figure, axis = plt.subplots(figsize=(8.5, 0.62 * len(table) + 1.5))
-    looks = {"claimed": ("claimed", "D", "#D55E00", "none"), "as_the_paper": ("tested as the paper does", "o", "#E69F00", "#E69F00"),
-             "group_disjoint": ("no cell in training and test at once", "s", "#0072B2", "#0072B2"), "elsewhere": ("in a laboratory not trained on (mean of all)", "v", "#000000", "#000000")}
-    place = np.arange(len(table))
-    axis.hlines(place, table[list(looks)].min(axis=1), table[list(looks)].max(axis=1), color="#bbbbbb", zorder=1)
-    for column, (label, marker, edge, face) in looks.items():
-        axis.scatter(table[column], place, marker=marker, s=60, edgecolors=edge, facecolors=face, label=label, zorder=3, linewidths=1.5)
-        for row, value in zip(place, table[column], strict=True):
-            if np.isfinite(value):
-                axis.annotate(f"{value:.3f}", (value, row), xytext=(0, 8 if column != "claimed" else -16), textcoords="offset points", ha={"group_disjoint": "right", "as_the_paper": "left"}.get(column, "center"), fontsize=8)
-    axis.set(yticks=place, yticklabels=[f"{row.network}\n{row.paper}" for row in table.itertuples()], xlabel="accuracy", ylim=(len(table) - 0.4, -0.6))
-    axis.set_xlim(right=1.03)
-    axis.legend(frameon=False, fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.4, -0.22))
-    axis.set_title(title, loc="left", fontsize=10)
-    return figure
-
-
-def claims_figure(claims: pd.DataFrame, title: str) -> plt.Figure:
-    "Claimed values as diamonds beside measured ones with their intervals: `name`, `claimed`, `value`, `ci_low` and `ci_high`, one row a measurement."
-    figure, axis = plt.subplots(figsize=(9, 0.36 * len(claims) + 1.3))
-    place = np.arange(len(claims))
-    error = [(claims["value"] - claims["ci_low"]).fillna(0).clip(lower=0), (claims["ci_high"] - claims["value"]).fillna(0).clip(lower=0)]
-    axis.errorbar(claims["value"], place, xerr=error, fmt="o", color="#0072B2", capsize=3, label="measured, 95 % interval over groups")
-    axis.plot(claims["claimed"], place, "D", color="#D55E00", markersize=6, markerfacecolor="none", label="claimed")
-    axis.set(yticks=place, yticklabels=claims["name"], xlabel="share of one", ylim=(len(claims) - 0.4, -0.6))
-    axis.set_title(title, loc="left", fontsize=10, pad=22)
-    axis.legend(frameon=False, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.99))
-    return figure
-
-# %% ../nbs/41_figures.ipynb #cell42
-def laboratories(cells: pd.DataFrame, title: str) -> plt.Figure:
-    "Cells of `bloodcell.laboratories.measured`, one marker a site: diameter and stain of the nucleus, and the colour of the glass."
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8))
-    pairs = (("nucleus_diameter", "density_green", "diameter of the nucleus (pixels of 160)", "its optical density, green"),
-             ("background_red", "background_blue", "red of the glass (0-255)", "blue of the glass (0-255)"))
-    colours, markers = sns.color_palette("colorblind", 8), "osD^vP*X"
-    for axis, (x, y, x_name, y_name) in zip(axes, pairs, strict=True):
-        for place, (site, rows) in enumerate(cells.groupby("site", sort=False)):
-            axis.scatter(rows[x], rows[y], s=12, alpha=0.6, color=colours[place % 8], marker=markers[place % 8], label=site, linewidths=0)
-        axis.set(xlabel=x_name, ylabel=y_name)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside right center", frameon=False, markerscale=2, fontsize=9)
-    figure.suptitle(title, fontsize=10, x=0.02, ha="left")
-    return figure
-
-
-def reliability_and_risk(tables: dict[str, pd.DataFrame], title: str) -> plt.Figure:
-    "Predictions tables by name. Left: the share that is right against the probability given. Right: accuracy on the surest cells against their share."
-    figure, axes = plt.subplots(1, 2, figsize=(9, 3.8))
-    colours, dashes = sns.color_palette("colorblind", 8), ["-", "--", ":", "-."]
-    axes[0].plot([0, 1], [0, 1], color="#999999", linewidth=1)
-    for place, (name, table) in enumerate(tables.items()):
-        look = dict(color=colours[place % 8], linestyle=dashes[place % 4], label=name)
-        found, curve = calibration.reliability(table), calibration.risk_coverage(table)
-        axes[0].plot(found["probability"], found["right"], marker=".", **look)
-        axes[1].plot(curve["answered"], curve["right"], **look)
-    axes[0].set(xlabel="mean probability of the class named", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
-    axes[1].set(xlabel="share of the cells answered, surest first", ylabel="accuracy on them", xlim=(0, 1))
-    figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=10, x=0.02, ha="left")
     return figure

@@ -167,7 +167,7 @@ class Recipe:
         "The recipe within the caps of a profile. Random backbone weights are allowed at `smoke` alone, where numbers mean nothing."
         stages = (min(self.epochs[0], profile.head_epochs or self.epochs[0]),) if self.method == "head" else profile.stages(self.epochs)
         caps = [count for count in (self.images, profile.tuning_images if self.costly else None) if count]
-        return replace(self, epochs=stages, images=min(caps, default=None), balanced=self.balanced and min(self.balanced, *caps, self.balanced), weights="imagenet or random" if profile.name == "smoke" else self.weights,
+        return replace(self, epochs=stages, images=min(caps, default=None), balanced=self.balanced and min([self.balanced, *caps]), weights="imagenet or random" if profile.name == "smoke" else self.weights,
                        members=tuple(member.scaled(profile) for member in self.members))
 
 # %% ../nbs/20_recipes.ipynb #cell16

@@ -160,10 +160,12 @@ def preset(data: Annotated[str, typer.Option(help="data sets joined by +; weight
     recipe_of = get_profile(profile)
     from bloodcell import presets
     from bloodcell.config import home
-    from bloodcell.datasets import names
+    from bloodcell.dataset import prepare
+    from bloodcell.datasets import CLASSES
+    from bloodcell.runs import open_run
 
     folder = Path(out) if out else home() / "runs" / f"preset-{data}"
-    print(f"bloodcell: {presets.train_preset(presets.preset_data(names(data), folder, profile, seed), folder, seed, presets.PRESET.scaled(recipe_of))}")
+    print(f"bloodcell: {presets.train_preset(prepare(open_run(data, profile, seed, str(folder)), CLASSES), folder, seed, presets.PRESET.scaled(recipe_of))}")
 
 # %% ../nbs/47_use.ipynb #cell13
 @app.command()
