@@ -113,7 +113,7 @@ def _check(recipe: "Recipe") -> None:
 @dataclass(frozen=True)
 class Recipe:
     """One experiment: enough to run it. `network` and its `arguments` name an entry of `bloodcell.models.NETWORKS`, `backbone` one of
-    `bloodcell.transfer.BACKBONES`; `features` says what of its last map a head gets (average, flatten or VGG's block4); `augmentation` holds arguments of `RandomAffine`, `stain` those of `StainJitter`; `epochs` has one number a stage,
+    `bloodcell.transfer.BACKBONES`; `features` says what of its last map a head gets (average, flatten or VGG's block4); `augmentation` holds arguments of `RandomAffine`, `stain` those of `StainJitter`, `camera` those of `CameraJitter`; `epochs` has one number a stage,
     and a training ends early after `patience` epochs without a lower validation loss; `balanced` images make an epoch, as many of each class of
     each site; with `decay` the learning rate rises for a twentieth of the steps and falls to nothing along half a cosine; `images` caps the training and validation images, `small` all images of a set without masks; `fold` (number, folds) keeps a part of the training images out.
     `held_against` names the recipe whose claims this one is set beside, and `differs` says in what it differs from that."""
@@ -130,6 +130,7 @@ class Recipe:
     labels: str = "classes"
     augmentation: Mapping[str, object] = field(default_factory=dict)
     stain: Mapping[str, object] = field(default_factory=dict)
+    camera: Mapping[str, object] = field(default_factory=dict)
     features: str = "average"
     epochs: tuple[int, ...] = (1,)
     patience: int | None = None
@@ -269,6 +270,7 @@ FINE_TUNED = Recipe(
 
 ABLATIONS = tuple(replace(FINE_TUNED, name=f"fine_tuned_{name}", title=f"{FINE_TUNED.title}, {words}", protocols=(), **changes) for name, words, changes in (
     ("whole_image", "whole images", {"pixels": Pixels(64)}), ("one_stain", "no stain augmentation", {"stain": {}}),
+    ("other_cameras", "with random blur, noise and hidden edges", {"camera": dict(blur=2.0, noise=0.05, window=0.2)}),
     ("learning_normalisation", "batch normalisation learns", {"arguments": {"freeze_normalisation": False}}),
     ("no_imagenet", "random weights to begin with", {"weights": "random", "arguments": {"freeze_normalisation": False}}),
     ("plain", "whole images, no stain augmentation, batch normalisation learns", {"pixels": Pixels(64), "stain": {}, "arguments": {"freeze_normalisation": False}})))

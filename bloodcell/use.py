@@ -158,14 +158,14 @@ def preset(data: Annotated[str, typer.Option(help="data sets joined by +; weight
     "Train a preset, such as the twin of the one in this package on more data sets; a second call goes on where the first was stopped."
     _quiet()
     recipe_of = get_profile(profile)
-    from bloodcell import presets
+    from bloodcell import shipping
     from bloodcell.config import home
     from bloodcell.dataset import prepare
     from bloodcell.datasets import CLASSES
     from bloodcell.runs import open_run
 
     folder = Path(out) if out else home() / "runs" / f"preset-{data}"
-    print(f"bloodcell: {presets.train_preset(prepare(open_run(data, profile, seed, str(folder)), CLASSES), folder, seed, presets.PRESET.scaled(recipe_of))}")
+    print(f"bloodcell: {shipping.train_preset(prepare(open_run(data, profile, seed, str(folder)), CLASSES), folder, seed, shipping.PRESET.scaled(recipe_of))}")
 
 # %% ../nbs/47_use.ipynb #cell13
 @app.command()

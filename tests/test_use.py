@@ -15,6 +15,7 @@ from PIL import Image
 
 from bloodcell import presets, synthetic
 from bloodcell.config import BloodcellError
+from bloodcell.finder import GRID, CutNucleus
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +46,9 @@ def test_the_graph_finds_a_lone_nucleus(row, column, diameter):
     at = np.arange(160) / 160
     image = np.full((1, 160, 160, 3), 230, "float32")
     image[0, (at[:, None] - row) ** 2 + (at[None] - column) ** 2 < (diameter / 2) ** 2] = (90, 50, 140)
-    found = [float(np.asarray(value).ravel()[0]) for value in presets.CutNucleus(64).find(image)[:3]]
+    found = [float(np.asarray(value).ravel()[0]) for value in CutNucleus(64).find(image)[:3]]
     assert abs(found[0] - row) < 0.03 and abs(found[1] - column) < 0.03
-    assert abs(found[2] - diameter) < diameter / 4 + 0.5 / presets.GRID  # the grid knows no finer steps
+    assert abs(found[2] - diameter) < diameter / 4 + 0.5 / GRID  # the grid knows no finer steps
 
 
 def test_each_bad_file_gets_one_line_and_the_others_an_answer(cells, tmp_path):
