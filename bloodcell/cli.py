@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['app', 'Data', 'Profile', 'Seed', 'Seeds', 'Out', 'SHOWN_GROUPS', 'Progress', 'write_plan', 'study', 'experiment',
-           'experiments', 'chapter', 'report', 'keep', 'fetch', 'originals', 'verify', 'audit', 'main']
+           'experiments', 'chapter', 'report', 'keep', 'compare', 'fetch', 'originals', 'verify', 'audit', 'main']
 
 # %% ../nbs/61_cli.ipynb #cell3
 import os
@@ -268,7 +268,26 @@ def keep(folder: Annotated[Path, typer.Argument(help="a run's folder, such as ru
         print(f"    {key}")
     print(f"bloodcell: kept in {results_root() / folder.name}")
 
-# %% ../nbs/61_cli.ipynb #cell20
+# %% ../nbs/61_cli.ipynb #cell19
+@app.command()
+def compare(paths: Annotated[list[Path], typer.Argument(help="runs, kept runs or experiments: runs/pbc-long-s0, results/pbc-long-s0/experiments/asghar2023_cnn")],
+            out: Annotated[str, typer.Option(help="a folder for compare.csv and compare.png")] = "") -> None:
+    "Hold the models of runs against each other: differences with their intervals, paired where the test images are the same."
+    from bloodcell import compare as comparing
+    from bloodcell.figures import use_theme
+    from bloodcell.runs import write_table
+
+    table = comparing.compare(paths)
+    print(table[["model", "accuracy", "macro_f1", "seeds", "n"]].round(3).to_string(index=False))
+    print("\n".join(comparing.in_words(table)))
+    if out:
+        use_theme()
+        write_table(table, Path(out) / "compare.csv")
+        with atomic(Path(out) / "compare.png") as scratch:
+            comparing.differences(table, "Differences of accuracy").savefig(scratch, bbox_inches="tight")
+        print(f"bloodcell: compare.csv and compare.png are in {out}")
+
+# %% ../nbs/61_cli.ipynb #cell21
 @app.command()
 def fetch(name: Annotated[str, typer.Argument(help="pbc, kaggle, bloodmnist-28, -64, -128, -224, or weights: efficientnet-lite0, -lite2")],
           folder: Annotated[str, typer.Option(help="where to unpack it; by default its place in BLOODCELL_DATA")] = "") -> None:
@@ -278,7 +297,7 @@ def fetch(name: Annotated[str, typer.Argument(help="pbc, kaggle, bloodmnist-28, 
 
     print(f"bloodcell: {name} is in {fetch_lite(name, folder) if name in LITE else fetch_data(name, folder)}")
 
-# %% ../nbs/61_cli.ipynb #cell22
+# %% ../nbs/61_cli.ipynb #cell23
 @app.command()
 def originals(photographs: Annotated[str, typer.Argument(help="the folder of the photographs; by default JPEGImages beside Kaggle's images")] = "",
               out: Annotated[Path, typer.Option(help="the table to write")] = Path("kaggle_originals.csv"),
@@ -306,7 +325,7 @@ def originals(photographs: Annotated[str, typer.Argument(help="the folder of the
             made.to_csv(scratch, index=False, lineterminator="\n")
     print(f"bloodcell: {out} traces {len(chosen):,} copies to {table['original'].nunique()} of {len(files)} photographs")
 
-# %% ../nbs/61_cli.ipynb #cell23
+# %% ../nbs/61_cli.ipynb #cell24
 @app.command()
 def verify(name: Annotated[str, typer.Argument(help="pbc, kaggle, bloodmnist-64, ...")], folder: Path,
            listing: Annotated[str, typer.Option(help="a SHA256SUMS from elsewhere; by default the one in the folder")] = "") -> None:
@@ -344,7 +363,7 @@ def audit(data: Annotated[str, typer.Argument(help="a data set of the catalogue,
         print(f"and {len(groups) - SHOWN_GROUPS} more: {folder / 'duplicate_groups.csv'} has all of them")
     print(f"bloodcell: tables, exclude.csv and the cleaned images.csv are in {folder}")
 
-# %% ../nbs/61_cli.ipynb #cell25
+# %% ../nbs/61_cli.ipynb #cell26
 def main() -> None:
     "The command `bloodcell`: what a person can mend is one line, without a stack trace."
     try:
