@@ -23,13 +23,14 @@ ifneq ($(BLOODCELL_WEIGHTS),)
 export BLOODCELL_WEIGHTS := $(abspath $(BLOODCELL_WEIGHTS))
 endif
 
-.PHONY: help study results web test lab bench notebooks lock clean
+.PHONY: help study results web docs test lab bench notebooks lock clean
 
 help:
 	@echo "make study      run the study (DATA=synthetic PROFILE=quick SEED=0 SEEDS=0 OUT= CORES=0)"
 	@echo "make results    compute every table and figure of README.md and results/ from the kept predictions"
 	@echo "make test       pass the tests"
 	@echo "make web        build the page that names a cell in a browser, in _web/"
+	@echo "make docs       build the site from the notebooks, in _docs/"
 	@echo "make lab        open the notebooks in JupyterLab"
 	@echo "make bench      measure the ratios behind the design"
 	@echo "make notebooks  run the chapters on the synthetic set and store their outputs"
@@ -54,6 +55,10 @@ bench: .venv/installed
 # The page that names a cell in a browser, as static files in _web/. Needs npm, once.
 web: .venv/installed
 	@$(BIN)/python workflow/build_web.py
+
+# The site, from the notebooks as they are stored; a broken link fails.
+docs: .venv/installed
+	@$(BIN)/python workflow/build_site.py
 
 # Everything that README.md says of real cells, from the kept predictions: tables, figures, claims, results/report.html.
 results: .venv/installed
@@ -80,4 +85,4 @@ lock:
 	@touch $@
 
 clean:
-	rm -rf .venv runs cache _web build dist *.egg-info
+	rm -rf .venv runs cache _web _docs build dist *.egg-info

@@ -52,9 +52,9 @@ def _write_onnx(preset: presets.Preset, file: str) -> None:
         tensor = held.pop(node.input[1])
         weights = onnx.numpy_helper.to_array(tensor)
         scale = np.abs(weights).max(axis=(1, 2, 3)) / 127
-        steps = weights / np.maximum(scale, 1e-30)[:, None, None, None]
-        if np.abs(steps - np.round(steps)).max() < 0.05:
-            _as_steps(model, node, tensor, np.round(steps).astype("int8"), scale.astype("float32"))
+        steps = np.round(weights / np.maximum(scale, 1e-30)[:, None, None, None])
+        if np.abs(steps * scale[:, None, None, None] - weights).max() < 1e-3 * scale.max():
+            _as_steps(model, node, tensor, steps.astype("int8"), scale.astype("float32"))
     onnx.helper.set_model_props(model, {"identity": preset.facts.get("identity", "")})
     onnx.save(model, file)
 

@@ -40,6 +40,7 @@ def onnx_session(file: str | Path):
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    options.add_session_config_entry("session.disable_quant_qdq", "1")  # weights become floating point once, and not at every call
     return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 

@@ -90,6 +90,14 @@ def test_make_results_computes_the_readme_and_the_tables_again(tmp_path):
     assert (tmp_path / "results/report.html").stat().st_size < 4_000_000
 
 
+def test_the_site_is_built_without_a_warning(tmp_path):
+    done = subprocess.run([sys.executable, "workflow/build_site.py", str(tmp_path)], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for page in ("index", "study/04_sravani_cnn", "52_findings", "api", "figures", "results/preset/CARD"):
+        assert (tmp_path / f"html/{page}.html").is_file(), page
+    assert "#| export" not in (tmp_path / "html/20_recipes.html").read_text()
+
+
 def test_stored_outputs_are_free_of_errors_and_of_one_machine():
     size = 0
     for path in [*LIBRARY, *STUDY]:

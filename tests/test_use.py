@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bloodcell import presets, synthetic
+from bloodcell import export, presets, synthetic
 from bloodcell.config import BloodcellError
 from bloodcell.finder import GRID, CutNucleus
 
@@ -71,6 +73,44 @@ def test_names_come_from_the_standard_input(cells):
     found = run_bloodcell("predict", "-", "--format", "csv", typed=f"{cells / 'cell1.png'}\n\n{cells / 'cell0.png'}\n")
     assert found.returncode == 0, found.stderr
     assert [line.split(",")[0] for line in found.stdout.splitlines()[1:]] == [str(cells / "cell1.png"), str(cells / "cell0.png")]
+
+
+def test_the_shipped_preset_is_small_and_both_of_its_files_say_the_same():
+    preset = presets.load("blood8")
+    files = preset.file, preset.file.with_suffix(".onnx")
+    assert sum(file.stat().st_size for file in files) < 10e6
+    pixels = np.concatenate([export.drawn_cells(12), export.hostile_pixels()])
+    for quick, slow in zip(preset.answer(pixels), presets.by_keras(preset.network)(pixels), strict=True):
+        assert np.abs(quick - slow).max() < 1e-4
+
+
+def test_names_are_given_without_keras_and_through_keras_alike(cells, tmp_path):
+    asked = """
+import sys
+from bloodcell.cli import main
+sys.argv = ["bloodcell", "predict", *sys.argv[1:]]
+try:
+    main()
+finally:
+    print("keras" in sys.modules)
+"""
+    shutil.copy(presets.load("blood8").file, tmp_path / "alone.keras")
+    said = {}
+    for model, imported in (("blood8", "False"), (str(tmp_path / "alone.keras"), "True")):
+        found = subprocess.run([sys.executable, "-c", asked, str(cells), "--model", model], capture_output=True, text=True, cwd=tmp_path)
+        *said[model], last = found.stdout.splitlines()
+        assert last == imported, found.stderr
+    first, second = said.values()
+    assert first == second and len(first) == 4
+
+
+def test_the_answers_of_another_network_are_not_taken(tmp_path):
+    source = presets.load("blood8").file
+    shutil.copy(source, tmp_path / "mine.keras")
+    (tmp_path / "mine.onnx").write_bytes(source.with_suffix(".onnx").read_bytes())
+    assert presets._quick(tmp_path / "mine.keras", "0123") is None
+    (tmp_path / "mine.onnx").write_bytes(b"damaged")
+    assert presets._quick(tmp_path / "mine.keras", presets.load("blood8").facts["identity"]) is None
 
 
 def test_a_hostile_file_is_refused_before_it_runs_anything(tmp_path):

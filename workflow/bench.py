@@ -5,6 +5,7 @@ Ratios are what to trust; images a second depend on the machine. `--brief` shows
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,7 @@ import pandas as pd
 import tensorflow as tf
 from PIL import Image
 
-from bloodcell import dataset, datasets, images, synthetic
+from bloodcell import dataset, datasets, export, images, presets, synthetic
 from bloodcell.augment import RandomAffine
 from bloodcell.config import BloodcellError, cache_root, home
 from bloodcell.quality import exclude
@@ -27,6 +28,7 @@ from bloodcell.recipes import ASGHAR_FROZEN, KHALIL
 from bloodcell.runs import write_table
 from bloodcell.train import fit
 from bloodcell.transfer import features, frozen, head, with_head
+from bloodcell.use import DEFAULT
 
 SIZE, BATCH = 128, 64
 BRIEF = "--brief" in sys.argv[1:]
@@ -148,6 +150,31 @@ def bench_memory() -> dict:
             "other_is": f"{few:,} images", "ratio": tenfold / once, "goal": "flat (about 1)", "note": "128 px; 737 MB and 74 MB of pixels"}
 
 
+def bench_answers(batch: int, goal: str) -> dict:
+    "Cells a second that the shipped preset names, through ONNX Runtime against Keras."
+    preset, cells = presets.load(DEFAULT), export.drawn_cells(batch)
+    quick, slow = preset.answer, presets.by_keras(preset.network)
+    ours, theirs = rate(lambda: quick(cells), batch), rate(lambda: slow(cells), batch)
+    return {"what": f"{DEFAULT}, cells a second in batches of {batch}", "ours": ours, "other": theirs, "other_is": "Keras",
+            "ratio": ours / theirs, "goal": goal, "note": f"{1000 * batch / ours:.1f} ms a batch; the search for the nucleus is part of it"}
+
+
+def bench_start() -> dict:
+    "Seconds from the start of `bloodcell predict` to its answer about ten cells, against the same without the ONNX file."
+    with tempfile.TemporaryDirectory() as folder:
+        for number, cell in enumerate(export.drawn_cells(10)):
+            Image.fromarray(cell.astype("uint8")).save(f"{folder}/{number}.png")
+        alone = shutil.copy(presets.load(DEFAULT).file, f"{folder}/alone.keras")
+        took = []
+        for model in (DEFAULT, alone):
+            start = time.perf_counter()
+            command = [Path(sys.executable).parent / "bloodcell", "predict", folder, "--model", model]
+            subprocess.run(command, check=True, capture_output=True)
+            took.append(time.perf_counter() - start)
+    return {"what": "bloodcell predict on ten cells from its start, seconds", "ours": took[0], "other": took[1], "other_is": "Keras",
+            "ratio": took[1] / took[0], "goal": "under 5 s", "note": "most of it is imports"}
+
+
 def main() -> None:
     name, root, usable = find_images()
     cache = images.build(usable, root, images.Pixels(SIZE))
@@ -155,7 +182,8 @@ def main() -> None:
     print(f"{len(usable):,} images of {name}, {os.cpu_count()} cores, Keras on {keras.config.backend()}", flush=True)
     rows = []
     for bench in (bench_memory, lambda: bench_decoding(root, usable), lambda: bench_augmentation(root, usable, cache),
-                  lambda: bench_head(usable, cache, codes)):
+                  lambda: bench_head(usable, cache, codes), lambda: bench_answers(1, "at most 1.5 ms"),
+                  lambda: bench_answers(64, "at least 1,000"), bench_start):
         rows.append(bench() | {"data": name})
         print(f"{rows[-1]['what']}: {rows[-1]['ours']:.1f} against {rows[-1]['other']:.1f} ({rows[-1]['other_is']}), "
               f"ratio {rows[-1]['ratio']:.1f}", flush=True)
