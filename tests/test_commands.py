@@ -102,7 +102,8 @@ def test_a_wheel_works_in_another_folder(tmp_path):
 
 @pytest.mark.parametrize("arguments, code, words", [
     ([], 0, "make study"), (["help"], 0, "make bench"), (["-n", "study"], 0, "bloodcell study"), (["-n", "test"], 0, "pytest"),
-    (["-n", "lab"], 0, "jupyter lab"), (["-n", "bench"], 0, "workflow/bench.py"), (["-n", "docs"], 0, "build_site.py"), (["-n", "notebooks"], 0, "refresh.py"),
+    (["-n", "lab"], 0, "jupyter lab"), (["-n", "bench"], 0, "workflow/bench.py"), (["-n", "docs"], 0, "build_site.py"),
+    (["-n", "notebooks"], 0, "refresh.py"),
     (["-n", "lock"], 0, "uv pip compile"), (["-n", "clean"], 0, "rm -rf"),
     (["-n", "study", "PROFLE=quick"], 2, "PROFLE"),
 ])

@@ -97,7 +97,8 @@ finally:
     shutil.copy(presets.load("blood8").file, tmp_path / "alone.keras")
     said = {}
     for model, imported in (("blood8", "False"), (str(tmp_path / "alone.keras"), "True")):
-        found = subprocess.run([sys.executable, "-c", asked, str(cells), "--model", model], capture_output=True, text=True, cwd=tmp_path)
+        found = subprocess.run([sys.executable, "-c", asked, str(cells), "--model", model], capture_output=True,
+                               text=True, cwd=tmp_path)
         *said[model], last = found.stdout.splitlines()
         assert last == imported, found.stderr
     first, second = said.values()
