@@ -16,6 +16,8 @@ endif
 
 BIN := .venv/bin
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+# Kernels leave what TensorFlow's libraries write past Python to the terminal: in a notebook it would stand in a red box.
+export IPYTHONDIR := $(CURDIR)/.venv/ipython
 ifneq ($(BLOODCELL_DATA),)
 export BLOODCELL_DATA := $(abspath $(BLOODCELL_DATA))
 endif
@@ -82,6 +84,8 @@ lock:
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@mkdir -p .venv/ipython/profile_default
+	@echo "c.IPKernelApp.capture_fd_output = False" > .venv/ipython/profile_default/ipython_kernel_config.py
 	@touch $@
 
 clean:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ASGHAR_CLASSES', 'ASGHAR_ACCURACY', 'CLAIMS', 'NOT_THEIRS', 'MEASURED', 'COLUMNS', 'PBC_COUNTS', 'ASGHAR_ERRORS',
            'ASGHAR_DIAGONAL', 'ASGHAR_OTHERS', 'JARJEES_OTHERS', 'JARJEES_MATRIX', 'SRAVANI_LAYERS', 'KHALIL_COUNTS',
-           'KAGGLE_COUNTS', 'Claim', 'Measurement', 'verdict', 'claims_table', 'add_up']
+           'KAGGLE_COUNTS', 'Claim', 'Measurement', 'verdict', 'claims_table', 'holds', 'in_short', 'add_up']
 
 # %% ../nbs/50_claims.ipynb #cell3
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ import pandas as pd
 from .datasets import CLASSES
 from .experiment import DID_NOT_TRAIN, Outcome, by_protocol
 from .metrics import intervals
-from .recipes import PAPERS
+from .recipes import PAPERS, get_recipe
 
 # %% ../nbs/50_claims.ipynb #cell6
 @dataclass(frozen=True)
@@ -199,6 +199,26 @@ def claims_table(
     return pd.DataFrame(rows).reindex(columns=COLUMNS).astype(dict.fromkeys(["n", "groups", "seeds"], "Int64"))
 
 # %% ../nbs/50_claims.ipynb #cell22
+def holds(verdicts: pd.Series) -> pd.Series:
+    "Whether each verdict says that the claim holds."
+    return verdicts.str.contains("as claimed|in the interval")
+
+
+def in_short(
+    table: pd.DataFrame,  # of `claims_table`
+) -> pd.DataFrame:
+    "One row a paper and network: claims, how many were measured, how many hold, how many hold without overlap with training, and why the others were not measured."
+    rows = []
+    for (paper, name), rest in table.groupby(["paper", "recipe"], sort=False):
+        key = ["metric", "label", "place"]
+        measured = rest[rest["value"].notna()]
+        good = measured[holds(measured["verdict"])]
+        why = "; ".join(rest.loc[rest["value"].isna(), "verdict"].unique())
+        rows.append({"paper": paper, "network": get_recipe(name).title, "claims": len(rest.drop_duplicates(key)), "measured": len(measured.drop_duplicates(key)),
+                     "hold": len(good.drop_duplicates(key)), "hold_without_overlap": len(good[good["overlap"].eq(0)].drop_duplicates(key)), "others": why})
+    return pd.DataFrame(rows)
+
+# %% ../nbs/50_claims.ipynb #cell25
 PBC_COUNTS = {"basophil": 1218, "eosinophil": 3117, "erythroblast": 1551, "ig": 2895, "lymphocyte": 1214, "monocyte": 1420, "neutrophil": 3329, "platelet": 2348}
 ASGHAR_ERRORS = {  # table 2 and the text above it: the total given, then class by class in the order of ASGHAR_CLASSES
     "VGG16": (100, (15, 11, 13, 13, 9, 15, 11, 13)), "VGG19": (88, (14, 17, 8, 12, 8, 10, 8, 11)),
@@ -222,7 +242,7 @@ KAGGLE_COUNTS = {"eosinophil": 2497 + 623, "lymphocyte": 2483 + 620, "monocyte":
 def _row(paper: str, what: str, printed: object, computed: object, agrees: bool, means: str) -> dict:
     return {"paper": PAPERS[paper].short, "what": what, "printed": str(printed), "computed": str(computed), "agrees": bool(agrees), "what_it_means": means}
 
-# %% ../nbs/50_claims.ipynb #cell23
+# %% ../nbs/50_claims.ipynb #cell26
 def _asghar_backbones() -> list[dict]:
     "Class errors against totals, totals against accuracies, and the size of the test set that both imply."
     rows, everything = [], sum(PBC_COUNTS.values())
@@ -262,7 +282,7 @@ def _asghar_cnn() -> list[dict]:
              False, "stride 2 must be meant"),
     ]
 
-# %% ../nbs/50_claims.ipynb #cell24
+# %% ../nbs/50_claims.ipynb #cell27
 def _others() -> list[dict]:
     "Jarjees, Khalil and Sravani."
     columns, right, n = JARJEES_MATRIX.sum(axis=0), int(np.trace(JARJEES_MATRIX)), int(JARJEES_MATRIX.sum())

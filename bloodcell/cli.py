@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['app', 'Data', 'Profile', 'Seed', 'Seeds', 'Out', 'SHOWN_GROUPS', 'Progress', 'write_plan', 'study', 'experiment',
-           'experiments', 'chapter', 'report', 'keep', 'compare', 'fetch', 'originals', 'verify', 'audit', 'main']
+           'experiments', 'chapter', 'report', 'keep', 'compare', 'checklist', 'fetch', 'originals', 'verify', 'audit',
+           'main']
 
 # %% ../nbs/61_cli.ipynb #cell3
 import os
@@ -287,7 +288,28 @@ def compare(paths: Annotated[list[Path], typer.Argument(help="runs, kept runs or
             comparing.differences(table, "Differences of accuracy").savefig(scratch, bbox_inches="tight")
         print(f"bloodcell: compare.csv and compare.png are in {out}")
 
-# %% ../nbs/61_cli.ipynb #cell21
+# %% ../nbs/61_cli.ipynb #cell20
+@app.command()
+def checklist(path: Annotated[Path, typer.Argument(help="a run, a kept run or an experiment: results/kaggle-long-s0/experiments/sravani2023_cnn")],
+              out: Annotated[Path | None, typer.Option(help="a CSV to write; by default the items are printed")] = None) -> None:
+    "Fill in CLAIM, TRIPOD+AI and REFORMS from finished experiments; what only people can answer stays open."
+    import pandas as pd
+
+    from bloodcell.compare import models_in
+    from bloodcell.reporting import checklists
+    from bloodcell.runs import write_table
+
+    found = []
+    for (_, recipe, protocol), same in models_in(path).items():
+        table = checklists(same)
+        found.append(table.assign(model=f"{recipe}, {protocol}"))
+        print(f"{recipe}, {protocol}: {int(table['answered'].sum())} of {len(table)} items answered by the run")
+        if not out:
+            print("\n".join(f"  {row.checklist}, {row.item}: {row.answer}" for row in table.itertuples()))
+    if out:
+        print(f"bloodcell: {write_table(pd.concat(found), out)}")
+
+# %% ../nbs/61_cli.ipynb #cell22
 @app.command()
 def fetch(name: Annotated[str, typer.Argument(help="pbc, kaggle, bloodmnist-28, -64, -128, -224, or weights: efficientnet-lite0, -lite2")],
           folder: Annotated[str, typer.Option(help="where to unpack it; by default its place in BLOODCELL_DATA")] = "") -> None:
@@ -297,7 +319,7 @@ def fetch(name: Annotated[str, typer.Argument(help="pbc, kaggle, bloodmnist-28, 
 
     print(f"bloodcell: {name} is in {fetch_lite(name, folder) if name in LITE else fetch_data(name, folder)}")
 
-# %% ../nbs/61_cli.ipynb #cell23
+# %% ../nbs/61_cli.ipynb #cell24
 @app.command()
 def originals(photographs: Annotated[str, typer.Argument(help="the folder of the photographs; by default JPEGImages beside Kaggle's images")] = "",
               out: Annotated[Path, typer.Option(help="the table to write")] = Path("kaggle_originals.csv"),
@@ -325,7 +347,7 @@ def originals(photographs: Annotated[str, typer.Argument(help="the folder of the
             made.to_csv(scratch, index=False, lineterminator="\n")
     print(f"bloodcell: {out} traces {len(chosen):,} copies to {table['original'].nunique()} of {len(files)} photographs")
 
-# %% ../nbs/61_cli.ipynb #cell24
+# %% ../nbs/61_cli.ipynb #cell25
 @app.command()
 def verify(name: Annotated[str, typer.Argument(help="pbc, kaggle, bloodmnist-64, ...")], folder: Path,
            listing: Annotated[str, typer.Option(help="a SHA256SUMS from elsewhere; by default the one in the folder")] = "") -> None:
@@ -363,7 +385,7 @@ def audit(data: Annotated[str, typer.Argument(help="a data set of the catalogue,
         print(f"and {len(groups) - SHOWN_GROUPS} more: {folder / 'duplicate_groups.csv'} has all of them")
     print(f"bloodcell: tables, exclude.csv and the cleaned images.csv are in {folder}")
 
-# %% ../nbs/61_cli.ipynb #cell26
+# %% ../nbs/61_cli.ipynb #cell27
 def main() -> None:
     "The command `bloodcell`: what a person can mend is one line, without a stack trace."
     try:

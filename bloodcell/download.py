@@ -19,7 +19,7 @@ import pandas as pd
 import pooch
 import requests
 from PIL import Image
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from . import quality
 from .datasets import CATALOG, CLASSES, CONTENT_HASH, DataSet, content_hash, data_root, scan

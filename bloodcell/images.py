@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageOps
 from scipy.ndimage import label as components
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from . import cells
 from .config import BloodcellError, cache_root, only_one

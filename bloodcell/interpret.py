@@ -17,6 +17,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from .config import BloodcellError
+from .figures import in_full
 
 # %% ../nbs/42_interpret.ipynb #cell6
 def gradient(function, x: np.ndarray) -> np.ndarray:
@@ -97,8 +98,8 @@ def grad_cam_examples(
     rows: np.ndarray,  # row numbers to choose from
     classes: Sequence[str],
     rng: np.random.Generator,
-) -> tuple[list[np.ndarray], list[str]]:
-    "Four pictures a class (correct, its region, wrong, its region; white where there is none among 200 cells), and a name for each class's row."
+) -> tuple[list[np.ndarray | None], list[str]]:
+    "Four pictures a class (correct, its region, wrong, its region; None where there is none among 200 cells), and a name for each class's row."
     shown, names = [], []
     for code, label in enumerate(classes):
         some = np.sort(rng.permutation(rows[codes[rows] == code])[:200])
@@ -107,8 +108,9 @@ def grad_cam_examples(
         for kind in (named == code, named != code):
             found = np.flatnonzero(kind)[:1]
             region = grad_cam(network, images[found], named[found]) if len(found) else []
-            shown += [images[found[0]], overlay(images[found[0]], region[0])] if len(found) else [np.full(images.shape[1:], 255, "uint8")] * 2
-        names.append(f"{label}\n(taken for: {classes[named[named != code][0]]})" if (named != code).any() else f"{label}\n(none wrong)")
+            shown += [images[found[0]], overlay(images[found[0]], region[0])] if len(found) else [None] * 2
+        wrong = named[named != code]
+        names.append(f"{in_full(label)}\n(taken for: {in_full(classes[wrong[0]])})" if len(wrong) else f"{in_full(label)}\n(none wrong)")
     return shown, names
 
 # %% ../nbs/42_interpret.ipynb #cell16

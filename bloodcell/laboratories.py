@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from . import cells, datasets, synthetic
 from .config import BloodcellError, data_root, rng_for
@@ -58,7 +58,7 @@ def worth(
     present = counts.sum(axis=(0, 2)) >= FEWEST - 1e-9
     each = [float(macro_f1(group_counts([table]).sum(axis=0), present)) for table in tables]
     _, low, high = cluster_interval(counts, lambda found: macro_f1(found, present))
-    return {"macro_f1": np.mean(each), "macro_f1_sd": np.std(each, ddof=1) if len(each) > 1 else 0.0, "ci_low": low, "ci_high": high,
+    return {"macro_f1": np.mean(each), "macro_f1_sd": np.std(each, ddof=1) if len(each) > 1 else np.nan, "ci_low": low, "ci_high": high,
             "accuracy": float(np.trace(counts.sum(axis=0)) / counts.sum()), "n": round(counts.sum()), "groups": len(counts), "seeds": len(tables), "classes": int(present.sum())}
 
 # %% ../nbs/36_laboratories.ipynb #cell15

@@ -135,11 +135,11 @@ def over_seeds(
     tables: Sequence[pd.DataFrame],  # predictions of one model, one table a seed
     split: str = "test",
 ) -> dict[str, float]:
-    "Mean of each number of `summary`, `accuracy_sd` and `macro_f1_sd` over the seeds (0 for one), `seeds`, and the group interval of the mean accuracy."
+    "Mean of each number of `summary`, `accuracy_sd` and `macro_f1_sd` over the seeds (NaN for one), `seeds`, and the group interval of the mean accuracy."
     same_images(tables, [f"of seed {number}" for number in range(len(tables))])
     scores = pd.DataFrame([summary(table, split) for table in tables])
     low, high = group_interval(tables, split)
-    spread = {f"{name}_sd": scores[name].std(ddof=1) if len(tables) > 1 else 0.0 for name in ("accuracy", "macro_f1")}
+    spread = {f"{name}_sd": scores[name].std(ddof=1) if len(tables) > 1 else np.nan for name in ("accuracy", "macro_f1")}
     return scores.mean().to_dict() | spread | {"n": int(scores["n"].iloc[0]), "groups": int(scores["groups"].iloc[0]), "seeds": len(tables),
                                                "ci_low": low, "ci_high": high}
 

@@ -19,7 +19,7 @@ import pandas as pd
 from PIL import Image
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from .config import BloodcellError
 from .quality import open_image

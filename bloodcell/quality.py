@@ -19,7 +19,7 @@ import pandas as pd
 from PIL import Image, ImageOps
 from scipy.fft import dctn
 from scipy.ndimage import laplace
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from .config import BloodcellError
 

@@ -123,9 +123,9 @@ def overview(where: str | Path | None = None) -> pd.DataFrame:
     `group_disjoint`; and `elsewhere`, the mean over laboratories that were each left out of the training. Empty where it was not measured."""
     claims, rows = kept_claims(where=where), []
     abroad = across([one for one in best_of(FIVE, where) if one.has_predictions])
-    for recipe, data, own, counted in (("sravani2023_cnn", "kaggle", "sravani2023", "test images"), ("asghar2023_cnn", "pbc", "group-disjoint", "all images, as the paper counts"),
-                                       ("asghar2023_mobilenetv2", "pbc", "", ""), (FINE_TUNED.name, "pbc", "", "")):
-        measured = claims[(claims["recipe"] == recipe) & (claims["measured_by"] == recipe) & claims["metric"].eq("accuracy") & claims["label"].eq("")]
+    for recipe, data, own, counted in (("sravani2023_cnn", "kaggle", "sravani2023", "test images"), ("khalil2022_vgg16_plain", "kaggle", "khalil2022", "test images"),
+                                       ("asghar2023_cnn", "pbc", "group-disjoint", "all images, as the paper counts"), ("asghar2023_mobilenetv2", "pbc", "", ""), (FINE_TUNED.name, "pbc", "", "")):
+        measured = claims[claims["measured_by"].eq(recipe) & claims["metric"].eq("accuracy") & claims["label"].eq("")]
         value = {name: measured.loc[measured["protocol"].eq(protocol) & measured["evaluated"].eq(evaluated), "value"]
                  for name, protocol, evaluated in (("as_the_paper", own, counted), ("group_disjoint", "group-disjoint", "test images"))}
         left = abroad.loc[abroad["recipe"] == recipe, "accuracy"] if len(abroad) else pd.Series(dtype=float)

@@ -69,7 +69,7 @@ def seeds_table(
 def readable(table: pd.DataFrame, digits: int = 3):
     "A table for the page: without an index, with few digits, and a dash where there is nothing to say."
     name = hashlib.sha256(table.to_csv().encode()).hexdigest()[:8]  # pandas draws one at random, and a stored page would change at every run
-    return table.style.set_uuid(name).hide(axis="index").format(precision=digits, na_rep="–", thousands=",").set_properties(**{"text-align": "left", "white-space": "normal"})
+    return table.reset_index(drop=True).style.set_uuid(name).hide(axis="index").format(precision=digits, na_rep="–", thousands=",").set_properties(**{"text-align": "left", "white-space": "normal"})
 
 # %% ../nbs/43_study.ipynb #cell9
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from scipy.ndimage import gaussian_filter
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from .config import only_one, rng_for
 

@@ -44,13 +44,15 @@ def _quiet() -> None:
 
 
 def _terminal(table) -> str:
-    "The table for a person: one line a cell."
-    lines = []
-    for row in table.itertuples():
-        number = f" #{row.cell}" if (table["image"] == row.image).sum() > 1 else ""
-        named = row.note or f"{row[table.columns.get_loc('class') + 1]:14} {row.probability:6.1%}   {row.set.replace('|', ', ')}{'' if row.known else '   not like the cells it was trained on'}"
-        lines.append(f"{row.image}{number}   {named}")
-    return "\n".join(lines)
+    "The table for a person: one line a cell, below a heading."
+    several = table["image"].duplicated(keep=False)
+    names = [f"{image} #{cell}" if many else image for image, cell, many in zip(table["image"], table["cell"], several, strict=True)]
+    width = max(map(len, [*names, "cell"]))
+    lines = [f"{'cell':{width}}   {'class':12}  probability   one of these, 99 times in 100"] if len(table) else []
+    for name, row in zip(names, table.itertuples(), strict=True):
+        said = f"{row[table.columns.get_loc('class') + 1]:12}  {row.probability:11.1%}   {row.set.replace('|', ', ')}" if not row.note else row.note
+        lines.append(f"{name:{width}}   {said}{'' if row.note or row.known else '   (not like the cells it was trained on)'}")
+    return "\n".join(lines) + "\n"
 
 
 def _write(table, form: str, out: str) -> None:
@@ -67,11 +69,12 @@ def _write(table, form: str, out: str) -> None:
 def predict(paths: Annotated[list[str], typer.Argument(help="files, folders or patterns; - reads names from the standard input")],
             model: Model = DEFAULT,
             crop: Annotated[bool, typer.Option("--crop", help="cut the cells out of a field of view and name each; <name>_cells.png beside --out, or here, shows their numbers")] = False,
-            form: Annotated[str, typer.Option("--format", help="table, csv or json")] = "table",
+            form: Annotated[str, typer.Option("--format", help="table, csv or json; by default what the ending of --out says, or a table")] = "",
             out: Annotated[str, typer.Option(help="write to this file in the place of the terminal")] = "",
             explain: Annotated[str, typer.Option(help="a folder for pictures that show what each answer hangs on")] = "") -> None:
     "Name the cells in pictures: class, calibrated probability, the names that hold the right one 99 times in a hundred, and whether the cell is like those trained on."
     _quiet()
+    form = form or {".csv": "csv", ".json": "json"}.get(Path(out).suffix.lower(), "table")
     if form not in ("table", "csv", "json"):
         raise BloodcellError(f"there is no format {form!r}: choose table, csv or json")
     wanted = files(paths)

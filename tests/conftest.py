@@ -33,3 +33,19 @@ def own_home(tmp_path, monkeypatch):
     "A home of its own, so that a test's caches touch nobody else's."
     monkeypatch.setenv("BLOODCELL_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
+
+
+@pytest.fixture
+def tab(tmp_path):
+    "Opens an address in headless Chromium; for tests marked `browser.needs_browser`."
+    from browser import Tab
+
+    opened = []
+
+    def open_tab(address):
+        opened.append(Tab(address, tmp_path / "profile"))
+        return opened[-1]
+
+    yield open_tab
+    for one in opened:
+        one.close()

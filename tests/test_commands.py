@@ -44,10 +44,24 @@ def test_a_missing_data_root_and_an_unwritable_folder_are_named(tmp_path):
 
 def test_every_command_explains_itself():
     told = run_bloodcell("--help").stdout
-    for command in ("study", "experiment", "experiments", "chapter", "report", "keep", "fetch", "verify", "audit"):
+    for command in ("study", "experiment", "experiments", "chapter", "report", "keep", "compare", "checklist", "fetch", "verify", "audit"):
         explained = CliRunner().invoke(app, [command, "--help"])
         assert command in told and explained.exit_code == 0 and "Usage" in explained.output
     assert CliRunner().invoke(app, ["--version"]).output.startswith("bloodcell ")
+
+
+def test_kept_results_are_compared_and_reported_without_images(tmp_path):
+    kept = REPOSITORY / "results/kaggle-long-s0/experiments/sravani2023_cnn"
+    compared = run_bloodcell("compare", kept, "--out", tmp_path, BLOODCELL_DATA=tmp_path / "no-images")
+    assert compared.returncode == 0, compared.stderr
+    assert len(pd.read_csv(tmp_path / "compare.csv")) == 3 and (tmp_path / "compare.png").is_file()
+    reported = run_bloodcell("checklist", kept / "group-disjoint", "--out", tmp_path / "checklist.csv")
+    items = pd.read_csv(tmp_path / "checklist.csv")
+    assert reported.returncode == 0 and set(items["checklist"]) == {"CLAIM 2024", "TRIPOD+AI", "REFORMS"}
+    assert items["answer"].str.startswith("Open: ").eq(~items["answered"]).all()
+    for command in ("compare", "checklist"):
+        wrong = run_bloodcell(command, tmp_path)
+        assert wrong.returncode == 1 and "holds no finished experiment" in wrong.stderr
 
 
 def test_snakemake_knows_experiments_and_hands_them_out_one_by_one(tmp_path):

@@ -102,7 +102,7 @@ finally:
         *said[model], last = found.stdout.splitlines()
         assert last == imported, found.stderr
     first, second = said.values()
-    assert first == second and len(first) == 4
+    assert first == second and len(first) == 5  # a heading and four cells
 
 
 def test_the_answers_of_another_network_are_not_taken(tmp_path):
@@ -150,7 +150,7 @@ def test_the_shipped_preset_names_real_cells(real_data, tmp_path):
     if not root.is_dir():
         pytest.skip("needs real images: no samples/pbc-original in BLOODCELL_DATA")
     chosen = [path for folder in sorted(root.iterdir()) if folder.is_dir() for path in sorted(folder.glob("[!.]*.jpg"))[:6]]
-    found = run_bloodcell("predict", *chosen, "--format", "csv", "--out", tmp_path / "named.csv")
+    found = run_bloodcell("predict", *chosen, "--out", tmp_path / "named.csv")
     assert found.returncode == 0, found.stderr
     named = pd.read_csv(tmp_path / "named.csv")
     assert (named["class"] == [path.parent.name for path in chosen]).mean() > 0.9 and named["known"].mean() > 0.7

@@ -3,25 +3,21 @@
 import http.server
 import json
 import re
-import shutil
 import subprocess
 import sys
 import threading
-import time
-import urllib.request
 from functools import partial
 
 import numpy as np
 import pytest
-import websocket
+from browser import needs_browser
 from conftest import REPOSITORY
 from PIL import Image
 
 from bloodcell import presets, synthetic
 
 sys.path.insert(0, str(REPOSITORY / "workflow"))
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [pytest.mark.skipif(not CHROMIUM, reason="needs Chromium"), pytest.mark.skipif(not shutil.which("npm"), reason="needs npm")]
+pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")
@@ -53,51 +49,6 @@ def server(page):
         threading.Thread(target=serving.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{serving.server_port}", asked
         serving.shutdown()
-
-
-class Tab:
-    "A page in headless Chromium, asked over its debugging socket."
-
-    def __init__(self, address, profile):
-        options = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0",
-                   "--remote-allow-origins=*", f"--user-data-dir={profile}"]
-        self.process = subprocess.Popen([CHROMIUM, *options, address], stderr=subprocess.PIPE, text=True)
-        port = next(found[1] for line in self.process.stderr if (found := re.search(r"DevTools listening on ws://127.0.0.1:(\d+)/", line)))
-        pages = json.loads(urllib.request.urlopen(f"http://127.0.0.1:{port}/json", timeout=30).read())
-        place = next(page["webSocketDebuggerUrl"] for page in pages if page["type"] == "page")
-        self.socket = websocket.create_connection(place, timeout=60)
-
-    def value(self, expression):
-        self.socket.send(json.dumps({"id": 1, "method": "Runtime.evaluate", "params": {"expression": expression, "returnByValue": True}}))
-        while (answer := json.loads(self.socket.recv())).get("id") != 1:
-            pass
-        return answer["result"]["result"].get("value")
-
-    def wait(self, expression, seconds=240):
-        "The expression's value once it is true; the page's words where it never is."
-        until = time.monotonic() + seconds
-        while not (value := self.value(expression)):
-            assert time.monotonic() < until, self.value("document.body.innerText")
-            time.sleep(0.5)
-        return value
-
-    def close(self):
-        self.socket.close()
-        self.process.kill()
-        self.process.wait()
-
-
-@pytest.fixture
-def tab(tmp_path):
-    opened = []
-
-    def open_tab(address):
-        opened.append(Tab(address, tmp_path / "profile"))
-        return opened[-1]
-
-    yield open_tab
-    for one in opened:
-        one.close()
 
 
 def test_the_browser_says_what_python_says_and_sends_nothing(page, server, tab):

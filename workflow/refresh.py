@@ -16,7 +16,7 @@ from nbconvert.preprocessors import CoalesceStreamsPreprocessor, ExecutePreproce
 from PIL import Image
 
 from bloodcell.config import home
-from bloodcell.report import write_page
+from bloodcell.report import WIDGET, write_page
 from bloodcell.runs import run_folder
 
 NBS = home() / "nbs"
@@ -32,9 +32,9 @@ def small_png(text: str) -> str:
 
 
 def keep_readable(cell) -> list:
-    "A cell's outputs without stderr (progress bars, TensorFlow's notes), figures made small, home's path left out."
+    "A cell's outputs without progress bars and TensorFlow's notes, figures made small, home's path left out."
     cell, _ = CoalesceStreamsPreprocessor().preprocess_cell(cell, {}, 0)
-    kept = [output for output in cell.outputs if output.get("name") != "stderr"]
+    kept = [output for output in cell.outputs if output.get("name") != "stderr" and WIDGET not in output.get("data", {})]
     for output in kept:
         data = output.get("data", {})
         if "image/png" in data:

@@ -17,5 +17,6 @@ html_theme = "furo"
 html_title = "bloodcell"
 html_static_path = ["static"]
 html_css_files = ["bloodcell.css"]
+html_js_files = ["bloodcell.js"]
 html_show_sourcelink = False
 autodoc_inherit_docstrings = False

@@ -1,0 +1,68 @@
+"""The report and the site: built without a warning, and to be used with a keyboard, a screen reader and weak eyes (axe-core)."""
+
+import json
+import subprocess
+import sys
+import tarfile
+
+import pytest
+from browser import needs_browser
+from conftest import REPOSITORY
+
+from bloodcell import report
+
+AXE = "axe-core@4.14.1"
+PAGES = ("index", "52_findings", "study/04_sravani_cnn", "study/14_laboratories", "api", "guide", "figures", "results/preset/CARD")
+CHECK = """window.found = null;
+document.querySelectorAll("details").forEach((one) => { one.open = true; });
+axe.run(document, {resultTypes: ["violations"]}).then((all) => { window.found = JSON.stringify(all.violations
+  .filter((one) => ["serious", "critical"].includes(one.impact))
+  .map((one) => [one.id, one.nodes.length, one.nodes[0].html.slice(0, 200)])); }); 1"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("site")
+    done = subprocess.run([sys.executable, "workflow/build_site.py", str(folder)], cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]  # a warning, such as a link that leads nowhere, is an error
+    return folder / "html"
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("axe")
+    done = subprocess.run(["npm", "pack", "--silent", AXE], cwd=folder, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"npm cannot fetch {AXE} here: {done.stderr[-200:]}")
+    with tarfile.open(next(folder.glob("*.tgz"))) as archive:
+        return archive.extractfile("package/axe.min.js").read().decode()
+
+
+def test_the_site_has_its_pages(site):
+    for page in PAGES:
+        assert (site / f"{page}.html").is_file(), page
+    assert "#| export" not in (site / "20_recipes.html").read_text()
+
+
+def findings(tab, address, axe):
+    tab.go(address)
+    tab.value(f"{axe}; 1")
+    tab.value(CHECK)
+    return json.loads(tab.wait("window.found"))
+
+
+class TestAccessibility:
+    pytestmark = needs_browser
+
+    def test_of_the_site(self, site, axe, tab):
+        opened = tab("about:blank")
+        assert {page: found for page in PAGES if (found := findings(opened, f"file://{site}/{page}.html", axe))} == {}
+
+    def test_of_the_reports(self, axe, tab, tmp_path):
+        profile = {"name": "quick", "about": "minutes on two CPU cores"}
+        manifest = {"data": "synthetic", "profile": profile, "seed": 0, "records": {}, "environments": []}
+        study = report.write_page(tmp_path / "report.html", "the stored chapters", report.chapters(), manifest)
+        assert study.stat().st_size < 4_000_000
+        opened = tab("about:blank")
+        for page in (study, REPOSITORY / "results/report.html", REPOSITORY / "workflow/web/index.html"):
+            assert findings(opened, f"file://{page}", axe) == [], page
