@@ -41,7 +41,7 @@ def _best(trained: dict[tuple[str, str], list[Outcome]], about: str) -> list[str
 
 def _second(trained, scores, best) -> list[str]:
     "Whether the second best network is worse, where both name the same classes of the same images."
-    others = sorted((key for key in scores if key != best and len(trained[key][0].predictions.columns) == len(trained[best][0].predictions.columns)), key=lambda key: -scores[key]["accuracy"])
+    others = sorted((key for key in scores if key != best and key[1] == best[1] and len(trained[key][0].predictions.columns) == len(trained[best][0].predictions.columns)), key=lambda key: -scores[key]["accuracy"])
     if not others:
         return []
     difference = paired_difference([one.predictions for one in trained[best]], [one.predictions for one in trained[others[0]]])
