@@ -33,6 +33,7 @@ def test_a_chapter_runs_alone_on_colab(tmp_path):
     variables = {"PYTHONPATH": str(tmp_path / "packages"), "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_VALUE_0": "https://github.com/bloodcell/bloodcell",
                  "GIT_CONFIG_KEY_0": f"url.file://{REPOSITORY}.insteadOf"}
     kept = {name: value for name, value in os.environ.items() if not name.startswith("BLOODCELL_") and name != "PYTHONPATH"}
+    subprocess.run([PYTHON, "-m", "pip", "uninstall", "-qy", "bloodcell"], check=True)  # an earlier test's
     before = versions()
     for name in CHAPTERS:
         notebook = nbformat.read(REPOSITORY / f"nbs/study/{name}.ipynb", as_version=4)
