@@ -62,7 +62,7 @@ def overview(table: pd.DataFrame, title: str) -> plt.Figure:
                 axis.annotate(f"{value:.3f}", (value, row), xytext=(0, 8 if column != "claimed" else -16), textcoords="offset points", ha={"group_disjoint": "right", "as_the_paper": "left"}.get(column, "center"), fontsize=8)
     axis.set(yticks=place, yticklabels=[f"{textwrap.fill(row.network, 38)}\n{row.paper}" for row in table.itertuples()], xlabel="accuracy", ylim=(len(table) - 0.4, -0.6))
     axis.set_xlim(right=1.03)
-    axis.legend(frameon=False, fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.3, -0.16))
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=10, x=0.02, ha="left")
     return figure
 
