@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TEXT', 'PAIR_TEXT', 'WITHOUT', 'LEFT_OUT', 'read_manifest', 'subsample', 'subsample_training', 'SplitImages',
-           'Dataset', 'inspect_data', 'group_disjoint', 'prepare', 'audit_data', 'combine']
+           'ReadableImages', 'Dataset', 'inspect_data', 'group_disjoint', 'prepare', 'audit_data', 'combine']
 
 # %% ../nbs/19_dataset.ipynb #cell3
 import hashlib
@@ -154,6 +154,11 @@ class SplitImages:
         "Row numbers of the images of `train`, `validation` or `test`."
         return np.flatnonzero(self.images["split"] == split)
 
+# %% ../nbs/19_dataset.ipynb #cell15
+@dataclass(frozen=True)
+class ReadableImages(SplitImages):
+    "Split images and the way to their pixels; see `SplitImages` for the fields."
+
     def prepared(self, wanted: images.Pixels, site: str = "") -> images.Pixels:
         "The pixels a network gets of a site (default: the first): as wanted, with the preparation that its data set prescribes for all networks. Another crop than the whole image is kept."
         entry = self.sites[site][0] if site else self.entry
@@ -166,9 +171,9 @@ class SplitImages:
                  for site, path, mask in zip(self.images["site"], self.images["path"], self.images["mask"], strict=True)]
         return images.build(self.images.assign(mask_path=masks), roots, [self.prepared(wanted, site) for site in self.images["site"]])
 
-# %% ../nbs/19_dataset.ipynb #cell16
+# %% ../nbs/19_dataset.ipynb #cell17
 @dataclass(frozen=True)
-class Dataset(SplitImages):
+class Dataset(ReadableImages):
     "Split images from which other data sets are made; see `SplitImages` for its fields."
 
     def with_images(self, found: pd.DataFrame, **changes: object) -> "Dataset":
@@ -212,7 +217,7 @@ class Dataset(SplitImages):
         split.iloc[train[held]] = "held-out"
         return self.with_images(self.images.assign(split=split))
 
-# %% ../nbs/19_dataset.ipynb #cell18
+# %% ../nbs/19_dataset.ipynb #cell19
 LEFT_OUT = "its field of view is in the test part too"
 
 
@@ -247,7 +252,7 @@ def _split(run: Run, entry: datasets.DataSet, usable: pd.DataFrame) -> pd.DataFr
         splits.save(split, file, protocol="group-disjoint", seed=run.seed)
     return split
 
-# %% ../nbs/19_dataset.ipynb #cell19
+# %% ../nbs/19_dataset.ipynb #cell20
 def prepare(
     run: Run,  # from `bloodcell.runs.open_run`
     classes: Sequence[str] = datasets.WHITE_CELLS,  # to take from several data sets
@@ -269,7 +274,7 @@ def audit_data(data: str) -> tuple[audit.Audit, Path]:
     manifest, pairs = read_manifest(entry, root)
     return audit.audit(*quality.exclude(manifest), root, pairs), root
 
-# %% ../nbs/19_dataset.ipynb #cell23
+# %% ../nbs/19_dataset.ipynb #cell24
 def combine(
     first: Dataset,
     *others: Dataset,

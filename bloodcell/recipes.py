@@ -6,7 +6,8 @@
 __all__ = ['PAPERS', 'BACKBONES', 'METHODS', 'TOLD', 'COLOUR', 'SRAVANI', 'HYBRID_NETWORK', 'HYBRID', 'ENSEMBLE', 'KHALIL',
            'KHALIL_PLAIN', 'KHALIL_MOBILENET', 'KHALIL_SCRATCH', 'JARJEES', 'JARJEES_VGG16', 'JARJEES_MOBILENET',
            'ASGHAR_FROZEN', 'ASGHAR_READINGS', 'ASGHAR_TEN', 'ASGHAR', 'FINE_TUNED', 'ABLATIONS', 'RECIPES', 'ACROSS',
-           'Paper', 'Backbone', 'get_backbone', 'NoWeights', 'weights_file', 'weights_key', 'Recipe', 'get_recipe']
+           'Paper', 'Backbone', 'get_backbone', 'NoWeights', 'weights_file', 'weights_key', 'Settings', 'Recipe',
+           'get_recipe']
 
 # %% ../nbs/20_recipes.ipynb #cell3
 import hashlib
@@ -97,7 +98,6 @@ METHODS = ("network", "head", "classifier", "ensemble", "colour")
 TOLD = ("paper", "title", "chosen", "protocols", "stands_in_for", "held_against", "differs")  # what is told to the reader and changes no result
 
 
-
 def _check(recipe: "Recipe") -> None:
     "Raise `BloodcellError` for what no recipe can be."
     if recipe.method not in METHODS:
@@ -111,8 +111,8 @@ def _check(recipe: "Recipe") -> None:
 
 # %% ../nbs/20_recipes.ipynb #cell14
 @dataclass(frozen=True)
-class Recipe:
-    """One experiment: enough to run it. `network` and its `arguments` name an entry of `bloodcell.models.NETWORKS`, `backbone` one of
+class Settings:
+    """What describes one experiment, enough to run it. `network` and its `arguments` name an entry of `bloodcell.models.NETWORKS`, `backbone` one of
     `bloodcell.transfer.BACKBONES`; `features` says what of its last map a head gets (average, flatten or VGG's block4); `augmentation` holds arguments of `RandomAffine`, `stain` those of `StainJitter`, `camera` those of `CameraJitter`; `epochs` has one number a stage,
     and a training ends early after `patience` epochs without a lower validation loss; `balanced` images make an epoch, as many of each class of
     each site; with `decay` the learning rate rises for a twentieth of the steps and falls to nothing along half a cosine; `images` caps the training and validation images, `small` all images of a set without masks; `fold` (number, folds) keeps a part of the training images out.
@@ -151,6 +151,11 @@ class Recipe:
     differs: str = ""
     chosen: str = ""
 
+# %% ../nbs/20_recipes.ipynb #cell15
+@dataclass(frozen=True)
+class Recipe(Settings):
+    "One experiment that can be run; see `Settings` for its fields."
+
     def __post_init__(self):
         _check(self)
 
@@ -171,7 +176,7 @@ class Recipe:
         return replace(self, epochs=stages, images=min(caps, default=None), balanced=self.balanced and min([self.balanced, *caps]), weights="imagenet or random" if profile.name == "smoke" else self.weights,
                        members=tuple(member.scaled(profile) for member in self.members))
 
-# %% ../nbs/20_recipes.ipynb #cell16
+# %% ../nbs/20_recipes.ipynb #cell17
 COLOUR = Recipe("colour_baseline", "Colour baseline: logistic regression on mean and spread of each colour", method="colour",
                 chosen="Six numbers an image. A network that does not clearly beat it has not learned morphology.")
 
@@ -180,7 +185,7 @@ SRAVANI = Recipe(
     protocols=("group-disjoint", "sravani2023", "sravani2023-grouped"),
     chosen="Dropout 0.25 and batches of 32 (both open in the paper), pixels scaled to -1 to 1 (the paper says 'standardized'); the epoch with the lowest validation loss is kept.")
 
-# %% ../nbs/20_recipes.ipynb #cell18
+# %% ../nbs/20_recipes.ipynb #cell19
 HYBRID_NETWORK = Recipe(
     "sravani2023_hybrid_network", "Network of the hybrid, alone", "sravani2023", network="sravani2023_cnn", pixels=Pixels(60, "cell", contrast=True),
     augmentation=dict(rotation=180, shift=(0.1, 0.1), flip=(True, True), scale=(0.9, 1.1)), epochs=(50,), batch_size=16, small=240,
@@ -201,7 +206,7 @@ HYBRID = tuple(
 ENSEMBLE = tuple(Recipe(f"sravani2023_ensemble_{how}", f"Ensemble of four networks, {title}", "sravani2023", "ensemble", how, members=_MEMBERS,
                         pixels=HYBRID_NETWORK.pixels, small=240) for how, title in (("average", "mean probability"), ("vote", "majority vote")))
 
-# %% ../nbs/20_recipes.ipynb #cell20
+# %% ../nbs/20_recipes.ipynb #cell21
 KHALIL = Recipe(
     "khalil2022_vgg16", "VGG16, last block trained in two stages", "khalil2022", network="khalil2022", backbone="VGG16", pixels=Pixels(128),
     augmentation=dict(rotation=30, shift=(0.2, 0.2), flip=(True, True)), epochs=(30, 10), batch_size=32, epsilon=1e-8,
@@ -219,7 +224,7 @@ KHALIL_SCRATCH = replace(
     KHALIL, name="khalil2022_scratch", title="A CNN of ours in the place of the one not printed", network="khalil2022_scratch", backbone="", epochs=(30,),
     chosen="The layers are not printed: three convolutions of 16, 32 and 64 filters, their averages, and a dense layer of 128 are ours; trained as the first stage of the larger network.")
 
-# %% ../nbs/20_recipes.ipynb #cell22
+# %% ../nbs/20_recipes.ipynb #cell23
 JARJEES = Recipe(
     "jarjees2022_vgg19", "VGG19, last layer cut to the classes", "jarjees2022", network="jarjees2022", backbone="VGG19", pixels=Pixels(224),
     augmentation=dict(rotation=180, flip=(True, True), fill_mode="constant"), epochs=(10,), batch_size=10, learning_rate=1e-4, costly=True,
@@ -233,7 +238,7 @@ JARJEES_VGG16 = replace(JARJEES, name="jarjees2022_vgg16", title="Protocol of ja
 JARJEES_MOBILENET = replace(JARJEES, name="jarjees2022_mobilenetv2", title="Protocol of jarjees2022 on MobileNetV2", backbone="MobileNetV2",
                             stands_in_for="jarjees2022_vgg16")
 
-# %% ../nbs/20_recipes.ipynb #cell24
+# %% ../nbs/20_recipes.ipynb #cell25
 ASGHAR_FROZEN = tuple(Recipe(
     f"asghar2023_{backbone.lower()}", f"Frozen {backbone}, linear head", "asghar2023", "head", "head", backbone=backbone, pixels=Pixels(128), epochs=(150,), batch_size=128,
     chosen="The image size, the way from the last map to the head, the width of the dense layers and the batch size are open in the paper: 128 px, averaged features, "
@@ -260,7 +265,7 @@ ASGHAR = Recipe(
     chosen="Pooling with stride 2 and same padding, one hidden layer of 128, eight classes (the paper contradicts itself in all three); batches of 32 and pixels of "
            "-1 to 1 (both open); the epoch with the lowest validation loss is kept, as in the paper, and the training ends where that loss has not fallen for 30 epochs.")
 
-# %% ../nbs/20_recipes.ipynb #cell26
+# %% ../nbs/20_recipes.ipynb #cell27
 FINE_TUNED = Recipe(
     "fine_tuned", "EfficientNet-Lite0 trained end to end", network="fine_tuned", backbone="EfficientNetLite0", pixels=Pixels(64, "nucleus"),
     augmentation=dict(rotation=180, shift=(0.04, 0.04), flip=(True, True), scale=(0.85, 1.18), fill_mode="reflect"),
@@ -275,7 +280,7 @@ ABLATIONS = tuple(replace(FINE_TUNED, name=f"fine_tuned_{name}", title=f"{FINE_T
     ("no_imagenet", "random weights to begin with", {"weights": "random", "arguments": {"freeze_normalisation": False}}),
     ("plain", "whole images, no stain augmentation, batch normalisation learns", {"pixels": Pixels(64), "stain": {}, "arguments": {"freeze_normalisation": False}})))
 
-# %% ../nbs/20_recipes.ipynb #cell27
+# %% ../nbs/20_recipes.ipynb #cell28
 RECIPES = {recipe.name: recipe for recipe in (
     COLOUR, SRAVANI, HYBRID_NETWORK, *_MEMBERS, *HYBRID, *ENSEMBLE, KHALIL, KHALIL_PLAIN, KHALIL_MOBILENET, KHALIL_SCRATCH, JARJEES, JARJEES_VGG16, JARJEES_MOBILENET,
     *ASGHAR_FROZEN, *ASGHAR_READINGS, ASGHAR_TEN, ASGHAR, FINE_TUNED, *ABLATIONS)}

@@ -125,24 +125,27 @@ BADGE = re.compile(r"\[!\[.*?\]\(.*?\)\]\(.*?\)\s*")
 WIDGET = "application/vnd.jupyter.widget-view+json"  # of a progress bar
 
 
-def _for_readers(notebook) -> None:
-    "Leave out what a reader of the report does not need: badges, messages on stderr, progress bars, cells that only set up."
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            cell.source = re.sub(r"(?<!!)\[([^\]]*)\]\((?!https?:|#)[^)]*\)", r"\1", BADGE.sub("", cell.source))  # the files are not sent along
-        else:
-            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr" and WIDGET not in output.get("data", {})]
-    cells = []
-    for cell in notebook.cells:
-        before = cells[-1] if cells else None
+def _strip(cell) -> None:
+    "Leave out of a cell what a reader of the report does not need: badges, links to files that are not sent along, messages on stderr, progress bars."
+    if cell.cell_type == "markdown":
+        cell.source = re.sub(r"(?<!!)\[([^\]]*)\]\((?!https?:|#)[^)]*\)", r"\1", BADGE.sub("", cell.source))
+    else:
+        cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr" and WIDGET not in output.get("data", {})]
+
+
+def _joined(cells: Sequence) -> list:
+    "The cells without the one that sets Colab up; code without an output stands with the code below it."
+    found = []
+    for cell in cells:
+        before = found[-1] if found else None
         if before and before.cell_type == cell.cell_type == "code" and not before.outputs:
             cell.source = f"{before.source}\n\n{cell.source}"
-            cells.pop()
+            found.pop()
         if "google.colab" not in cell.source:
-            cells.append(cell)
-    notebook.cells = cells
+            found.append(cell)
+    return found
 
-
+# %% ../nbs/60_report.ipynb #cell18
 def _findings(notebook) -> str:
     "What the code cell below the heading `What we found` says, as Markdown; empty without one."
     for heading, cell in zip(notebook.cells, notebook.cells[1:], strict=False):
@@ -151,7 +154,7 @@ def _findings(notebook) -> str:
             return "\n".join(line if line.startswith("- ") else f"- {line}" for line in lines if line)
     return ""
 
-
+# %% ../nbs/60_report.ipynb #cell21
 def _webp(found: re.Match) -> str:
     "A PNG inside a page as WebP, a fifth of its size."
     from PIL import Image
@@ -173,13 +176,15 @@ def _part(path: Path, exporter) -> dict:
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
     notebook, _ = CoalesceStreamsPreprocessor().preprocess(nbformat.read(path, as_version=4), {})
-    _for_readers(notebook)
+    for cell in notebook.cells:
+        _strip(cell)
+    notebook.cells = _joined(notebook.cells)
     title = next(line[2:] for cell in notebook.cells for line in cell.source.splitlines() if line.startswith("# "))
     found = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(_findings(notebook))])
     return {"name": path.stem, "title": title, "found": exporter.from_notebook_node(found)[0] if found.cells[0].source else "",
             "body": _body(notebook, path.stem, exporter)}
 
-
+# %% ../nbs/60_report.ipynb #cell23
 def write_page(
     file: str | Path,
     title: str,
