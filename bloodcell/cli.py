@@ -369,12 +369,15 @@ SHOWN_GROUPS = 20
 @app.command()
 def audit(data: Annotated[str, typer.Argument(help="a data set of the catalogue, a folder, or a CSV of path, label and group")],
           out: Annotated[str, typer.Option(help="folder for the tables; by default runs/audit-<data>")] = "") -> None:
-    "Look for duplicates, contradictory labels, batches, confounders and outliers; write the tables and an exclusion list."
+    "Look for duplicates, contradictory labels, batches, confounders and outliers; write the tables, an exclusion list and a datasheet."
     from bloodcell.dataset import audit_data
+    from bloodcell.datasets import find
+    from bloodcell.reporting import datasheet
 
     found, root = audit_data(_absolute(data))
     folder = Path(out).expanduser().absolute() if out else home() / "runs" / f"audit-{Path(data).stem}"
     found.write(folder, root)
+    (folder / "DATASHEET.md").write_text(datasheet(find(_absolute(data))[0], found), encoding="utf-8")
     for title, table in (("", found.summary()), ("batches", found.batches), ("confounders", found.confounders.round(3))):
         print("\n".join(part for part in (title, table.to_string(index=False)) if part), end="\n\n")
     groups = found.duplicate_groups
@@ -383,7 +386,7 @@ def audit(data: Annotated[str, typer.Argument(help="a data set of the catalogue,
               + (f" and {group.images - 2} more" if group.images > 2 else ""))
     if len(groups) > SHOWN_GROUPS:
         print(f"and {len(groups) - SHOWN_GROUPS} more: {folder / 'duplicate_groups.csv'} has all of them")
-    print(f"bloodcell: tables, exclude.csv and the cleaned images.csv are in {folder}")
+    print(f"bloodcell: tables, exclude.csv, the cleaned images.csv and DATASHEET.md are in {folder}")
 
 # %% ../nbs/61_cli.ipynb #cell27
 def main() -> None:

@@ -168,7 +168,7 @@ def preset(data: Annotated[str, typer.Option(help="data sets joined by +; weight
     from bloodcell.runs import open_run
 
     folder = Path(out) if out else home() / "runs" / f"preset-{data}"
-    print(f"bloodcell: {shipping.train_preset(prepare(open_run(data, profile, seed, str(folder)), CLASSES), folder, seed, shipping.PRESET.scaled(recipe_of))}")
+    print(f"bloodcell: {shipping.train_preset(prepare(open_run(data, profile, seed, str(folder)), CLASSES), folder, seed, [stage.scaled(recipe_of) for stage in shipping.STAGES])}")
 
 # %% ../nbs/47_use.ipynb #cell13
 @app.command()

@@ -97,6 +97,7 @@ def test_the_cleaned_list_is_a_data_set(tmp_path, own_home):
     assert done.returncode == 0, done.stderr
     excluded = set(pd.read_csv(tmp_path / "audit/exclude.csv")["path"])
     assert all(first in excluded or second in excluded for first, second in hidden.items())
+    assert f"- Pairs that show the same picture: {len(hidden)};" in (tmp_path / "audit/DATASHEET.md").read_text()
     dataset = prepare(open_run(str(tmp_path / "audit/images.csv"), "smoke", 0, str(tmp_path / "run")))
     assert len(dataset.images) == 12 * 8 + 6 - len(excluded) and dataset.pairs.empty
 
