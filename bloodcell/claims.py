@@ -18,6 +18,7 @@ from .datasets import CLASSES
 from .experiment import DID_NOT_TRAIN, Outcome, by_protocol
 from .metrics import intervals
 from .recipes import PAPERS, get_recipe
+from .splits import PROTOCOLS
 
 # %% ../nbs/50_claims.ipynb #cell6
 @dataclass(frozen=True)
@@ -192,7 +193,8 @@ def claims_table(
         base = {"paper": claim.paper, "recipe": claim.recipe, "metric": claim.metric, "label": claim.label, "claimed": claim.value, "relation": claim.relation,
                 "place": claim.place, "data": claim.data}
         ran = [] if claim.recipe in NOT_THEIRS or data != claim.data else [
-            [one for one in found if one.status == "run"] for (name, _), found in grouped.items() if claim.recipe in (name, found[0].recipe.held_against)]
+            [one for one in found if one.status == "run"] for (name, protocol), found in grouped.items()
+            if protocol in PROTOCOLS and claim.recipe in (name, found[0].recipe.held_against)]  # folds and other acquisitions are questions of ours
         found = [measured for same in ran if same for measured in _measure(claim, same, cache)]
         rows += [base | {key: getattr(one, key) for key in MEASURED} | {"verdict": verdict(claim, one)} for one in found] or [
             base | {"protocol": claim.protocol, "verdict": _why_not(claim, data, outcomes, reasons)}]

@@ -189,16 +189,16 @@ def _what_failed(opened: Run) -> str:
 # %% ../nbs/61_cli.ipynb #cell15
 @app.command()
 def experiment(recipe: Annotated[str, typer.Argument(help="a recipe, such as sravani2023_cnn")],
-               protocol: Annotated[str, typer.Option(help="how the images are split: group-disjoint, or a paper's protocol such as khalil2022; or fold-<number>; of several data sets also without-<one of them>")] = "group-disjoint",
+               protocol: Annotated[str, typer.Option(help="how the images are split: group-disjoint, or a paper's protocol such as khalil2022; fold-<number> or other-sizes; of several data sets also without-<one of them>")] = "group-disjoint",
                training: Annotated[int, typer.Option(help="seed of the training")] = 0,
                data: Data = "synthetic", profile: Profile = "smoke", seed: Seed = 0, out: Out = "") -> None:
     "Run one experiment into a run folder; it goes on where it was stopped."
-    from bloodcell.dataset import FOLD, prepare
+    from bloodcell.dataset import FOLD, OTHER_SIZES, prepare
     from bloodcell.experiment import forget, place, protocols_of, run
 
     wanted = get_recipe(recipe)
     check_request(profile, training)
-    if protocol not in (known := protocols_of(wanted, datasets.names(data))) and not protocol.startswith(FOLD):
+    if protocol not in (known := protocols_of(wanted, datasets.names(data))) and not protocol.startswith(FOLD) and protocol != OTHER_SIZES:
         raise BloodcellError(f"{recipe} has no protocol {protocol!r} on {data}: choose one of {', '.join(known) or 'those of several data sets, such as pbc+lisc'}")
     opened = _open(data, profile, seed, out, 0)
     split, scaled = prepare(opened).split_by(protocol), wanted.scaled(opened.profile)

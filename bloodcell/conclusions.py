@@ -17,6 +17,7 @@ from .laboratories import across
 from .metrics import gap, over_seeds
 from .recipes import RECIPES, get_recipe
 from .results import FIVE, best_of, results_root
+from .splits import PROTOCOLS
 from .uncertainty import paired_difference
 
 # %% ../nbs/53_conclusions.ipynb #cell6
@@ -91,7 +92,7 @@ def on_real_cells(
     "What the kept results say of these recipes, as a Markdown quotation: a line for each data set and protocol. Says so where nothing is kept."
     lines = []
     for data in ("kaggle", "pbc", "lisc"):
-        found = [one for one in best_of(data, where) if one.recipe.name in names]
+        found = [one for one in best_of(data, where) if one.recipe.name in names and one.protocol in PROTOCOLS]
         lines += [_line(CATALOG[data].title, protocol, same) for (_, protocol), same in by_protocol(found).items()]
     if not lines:
         return f"> **On real cells:** {'nothing is kept yet for the networks of this chapter' if results_root().is_dir() else ELSEWHERE}."

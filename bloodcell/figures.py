@@ -91,7 +91,9 @@ def image_grid(
         axis = axes[place // across, place % across]
         axis.set(xticks=[], yticks=[])
         axis.spines[:].set_visible(False)
-        if image is not None:
+        if image is None:
+            axis.set_box_aspect(1)  # so that its heading stands as high as the others
+        else:
             axis.imshow(np.clip(image, 0, 255).astype("uint8"))
     for place, name in enumerate(rows):
         axes[place, 0].set_ylabel(shown(name), rotation=0, ha="right", va="center", labelpad=9)

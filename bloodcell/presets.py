@@ -222,14 +222,15 @@ def predict(
 def explain(
     preset: Preset,
     image: np.ndarray,  # uint8, (side, side, 3), from `square`
-    patch: int = 20,  # pixels of the square
-    step: int = 8,
+    patch: float = 0.2,  # share of the square's width
+    step: float = 0.08,
 ) -> tuple[np.ndarray, np.ndarray]:
     "The square that the network is shown (uint8, (size, size, 3)), and how much probability of the class named is lost where a patch covers it: float, (size, size)."
     import keras
     from keras import ops
 
     network, size = preset.network, preset.facts["size"]
+    patch, step = round(patch * size), round(step * size)
     shown = ops.convert_to_numpy(keras.Model(network.input, network.get_layer("cut").output)(image[None]))[0]
     inner = keras.Model(network.get_layer("cut").output, network.get_layer(OUTPUTS[0]).output)
     places = [(row, column) for row in range(0, size - patch + 1, step) for column in range(0, size - patch + 1, step)]
