@@ -23,7 +23,8 @@ from .images import Pixels
 from .metrics import group_interval, predictions_table, summary
 
 # %% ../nbs/37_controls.ipynb #cell6
-SIZE, FRAME, HIDDEN = 64, 0.1, 0.35  # pixels; shares of the width
+SIZE, FRAME = 64, 0.1  # pixels; share of the width
+HIDDEN = {"whole": 0.35, "cell": 0.5, "nucleus": 0.35}  # radius of the disc by the crop of the images, share of the width
 
 
 def border_numbers(images: np.ndarray) -> np.ndarray:
@@ -33,11 +34,11 @@ def border_numbers(images: np.ndarray) -> np.ndarray:
     return np.hstack([colour_numbers(strip) for strip in strips])
 
 
-def without_cell(images: np.ndarray) -> np.ndarray:
-    "Images (n, side, side, 3) with a grey disc over the middle: uint8, the same shape."
+def without_cell(images: np.ndarray, radius: float = HIDDEN["whole"]) -> np.ndarray:
+    "Images (n, side, side, 3) with a grey disc over the middle, `radius` a share of the side: uint8, the same shape."
     side = images.shape[1]
     away = (np.arange(side) - (side - 1) / 2) / side
-    shown = away[:, None] ** 2 + away[None] ** 2 > HIDDEN ** 2
+    shown = away[:, None] ** 2 + away[None] ** 2 > radius ** 2
     return np.where(shown[None, :, :, None], images, np.uint8(128))
 
 
@@ -69,7 +70,7 @@ CONTROLS: dict[str, tuple[str, Callable[[Dataset], np.ndarray]]] = {
     "shuffled labels": ("the image at 16 pixels, with the training labels shuffled", lambda dataset: thumbnail_numbers(_pixels(dataset))),
     "file": ("width, height, bytes and compression of the file", file_numbers),
     "border": ("colours along the four edges", lambda dataset: border_numbers(_pixels(dataset))),
-    "cell masked out": ("the image at 16 pixels without its middle", lambda dataset: thumbnail_numbers(without_cell(_pixels(dataset)))),
+    "cell masked out": ("the image at 16 pixels without its middle", lambda dataset: thumbnail_numbers(without_cell(_pixels(dataset), HIDDEN[dataset.prepared(Pixels(SIZE)).crop]))),
     "mean colour": ("mean and spread of each colour of the whole image", lambda dataset: colour_numbers(_pixels(dataset))),
     "image": ("the image at 16 pixels: no control, for comparison", lambda dataset: thumbnail_numbers(_pixels(dataset))),
 }
