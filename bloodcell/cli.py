@@ -193,13 +193,14 @@ def experiment(recipe: Annotated[str, typer.Argument(help="a recipe, such as sra
                training: Annotated[int, typer.Option(help="seed of the training")] = 0,
                data: Data = "synthetic", profile: Profile = "smoke", seed: Seed = 0, out: Out = "") -> None:
     "Run one experiment into a run folder; it goes on where it was stopped."
-    from bloodcell.dataset import FOLD, OTHER_SIZES, prepare
+    from bloodcell.dataset import prepare
     from bloodcell.experiment import forget, place, protocols_of, run
+    from bloodcell.splits import FOLD, OTHER_SIZES, is_extra
 
     wanted = get_recipe(recipe)
     check_request(profile, training)
-    if protocol not in (known := protocols_of(wanted, datasets.names(data))) and not protocol.startswith(FOLD) and protocol != OTHER_SIZES:
-        raise BloodcellError(f"{recipe} has no protocol {protocol!r} on {data}: choose one of {', '.join(known) or 'those of several data sets, such as pbc+lisc'}")
+    if protocol not in (known := protocols_of(wanted, datasets.names(data))) and not is_extra(protocol):
+        raise BloodcellError(f"{recipe} has no protocol {protocol!r} on {data}: choose one of {', '.join(known) or 'those of several data sets, such as pbc+lisc'}, {FOLD}<number>, {OTHER_SIZES}")
     opened = _open(data, profile, seed, out, 0)
     split, scaled = prepare(opened).split_by(protocol), wanted.scaled(opened.profile)
     if not (before := place(scaled, split, training, opened.folder)).has_predictions:

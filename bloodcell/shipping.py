@@ -4,13 +4,13 @@
 
 # %% auto #0
 __all__ = ['PRESET', 'STAGES', 'squares_of', 'assemble', 'refit', 'to_steps', 'save_preset', 'in_half_precision', 'fitted',
-           'limits', 'train_preset', 'seen']
+           'limits', 'Trained', 'train_preset', 'seen']
 
 # %% ../nbs/48_shipping.ipynb #cell3
 import hashlib
 import zipfile
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -133,23 +133,30 @@ def limits(table: pd.DataFrame) -> dict[str, float]:
     return {"set_threshold": calibration.conformal_threshold(table, 0.99) if len(validation) >= 100 else 0.05, "strangest": float(validation["strangeness"].quantile(0.95))}
 
 
-def _staged(stages: Sequence[Recipe], data: Dataset, rows, seed: int, folder: Path) -> tuple[keras.Sequential, np.ndarray, pd.DataFrame, dict]:
-    "The network after all stages, the last squares, the history, and where its first weights came from and how many seconds it took."
-    network, histories, facts = None, [], {"seconds": 0.0}
-    for recipe in stages:
-        size = recipe.pixels.size
-        squares = squares_of(rows, size)
-        train.set_seed(seed)
-        before, (network, source) = network, models.build(recipe, len(data.classes), seed)
-        if before is None:
-            facts["weights"] = source
-        else:
-            network.set_weights(before.get_weights())
-        history, seconds = train.fit(network, recipe, squares, data.codes, data.rows("train"), data.rows("validation"), seed, folder / f"state-{size}.npz", data.strata)
-        histories.append(history.assign(size=size))
-        facts["seconds"] = round(facts["seconds"] + seconds, 1)
-    history = pd.concat(histories, ignore_index=True)
-    return network, squares, history.assign(epoch=np.arange(1, len(history) + 1)), facts
+@dataclass
+class Trained:
+    "A network after its stages: where its first weights came from, the squares of the last stage, the history of all, and the seconds they took."
+    network: keras.Sequential
+    weights: str
+    squares: np.ndarray
+    history: pd.DataFrame
+    seconds: float
+
+
+def _stage(recipe: Recipe, data: Dataset, rows, seed: int, folder: Path, before: Trained | None) -> Trained:
+    "One stage of the training, from the weights of the one before it."
+    size = recipe.pixels.size
+    squares = squares_of(rows, size)
+    train.set_seed(seed)
+    network, weights = models.build(recipe, len(data.classes), seed)
+    if before:
+        network.set_weights(before.network.get_weights())
+    history, seconds = train.fit(network, recipe, squares, data.codes, data.rows("train"), data.rows("validation"), seed, folder / f"state-{size}.npz", data.strata)
+    history = history.assign(size=size)
+    if not before:
+        return Trained(network, weights, squares, history, seconds)
+    history = pd.concat([before.history, history.assign(epoch=history["epoch"] + len(before.history))], ignore_index=True)
+    return Trained(network, before.weights, squares, history, before.seconds + seconds)
 
 # %% ../nbs/48_shipping.ipynb #cell16
 def train_preset(
@@ -163,15 +170,17 @@ def train_preset(
     `folder` then has `preset.keras`, its twin `preset.onnx` where tf2onnx is installed, `predictions.csv`, `history.csv` and `record.json`."""
     folder, data = Path(folder), ready(stages[0], dataset)
     rows = data.pixels(Pixels(SIDE))
-    network, squares, history, trained = _staged(stages, data, rows, seed, folder)
-    network, temperature = fitted(network, stages[-1], data, squares)
+    trained = None
+    for recipe in stages:
+        trained = _stage(recipe, data, rows, seed, folder, trained)
+    network, temperature = fitted(trained.network, stages[-1], data, trained.squares)
     chances, strange = answers(presets.by_keras(network), rows)
     table = predictions_table(data.images, chances, data.classes).assign(strangeness=strange)
-    facts = _facts(data, stages, trained["weights"]) | {"temperature": temperature} | limits(table)
+    facts = _facts(data, stages, trained.weights) | {"temperature": temperature} | limits(table)
     file = save_preset(network, folder / "preset.keras", facts)
     write_table(table, folder / "predictions.csv")
-    write_table(history, folder / "history.csv")
-    write_json(facts | {"seconds": trained["seconds"], "environment": environment(), "data": data.facts, "test": summary(table)}, folder / "record.json")
+    write_table(trained.history, folder / "history.csv")
+    write_json(facts | {"seconds": round(trained.seconds, 1), "environment": environment(), "data": data.facts, "test": summary(table)}, folder / "record.json")
     if export.has_writer():
         export.export(presets.load(file), "onnx", file.with_suffix(".onnx"))
     return file

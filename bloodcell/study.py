@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 
 from . import figures, metrics
-from .dataset import FOLD, FOLDS, Dataset, prepare
+from .dataset import Dataset, prepare
 from .experiment import DID_NOT_TRAIN, Outcome, by_protocol, left_out, outcomes, stored
 from .images import Pixels
 from .recipes import get_recipe
 from .runs import Run, environment, open_run
-from .splits import PROTOCOLS
+from .splits import FOLD, FOLDS, PROTOCOLS
 
 # %% ../nbs/43_study.ipynb #cell6
 NUMBERS = ["accuracy", "accuracy_sd", "ci_low", "ci_high", "macro_f1", "macro_f1_sd"]

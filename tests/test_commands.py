@@ -25,6 +25,7 @@ from bloodcell.cli import app
     (["chapter", "nbs/study/99_none.ipynb"], "there is no notebook"),
     (["experiment", "sravani2023_ccn"], "unknown recipe"),
     (["experiment", "sravani2023_cnn", "--protocol", "jarjees2022"], "has no protocol 'jarjees2022'"),
+    (["experiment", "sravani2023_cnn", "--protocol", "fold-last"], "has no protocol 'fold-last' on synthetic: choose one of"),
     (["report"], "no chapter has run"),
 ])
 def test_a_wrong_request_is_answered_in_one_line(tmp_path, arguments, message):

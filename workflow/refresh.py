@@ -63,7 +63,7 @@ def refresh_study(executed: Path) -> None:
 def execute(source: Path) -> None:
     "Run a notebook in place and store what a reader wants of its outputs."
     notebook = nbformat.read(source, as_version=4)
-    ExecutePreprocessor(timeout=600, kernel_name="python3").preprocess(notebook, {"metadata": {"path": str(NBS)}})
+    ExecutePreprocessor(timeout=600, kernel_name="python3", store_widget_state=False).preprocess(notebook, {"metadata": {"path": str(NBS)}})
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = keep_readable(cell)
