@@ -13,7 +13,7 @@ import numpy as np
 
 from .datasets import CATALOG
 from .experiment import Outcome, by_protocol
-from .laboratories import across
+from .laboratories import across, after_counts
 from .metrics import gap, over_seeds
 from .recipes import RECIPES, get_recipe
 from .results import FIVE, best_of, results_root
@@ -112,11 +112,12 @@ def _line(title: str, protocol: str, same: Sequence[Outcome]) -> str:
 # %% ../nbs/53_conclusions.ipynb #cell10
 def on_other_laboratories(where: str | Path | None = None) -> str:
     "What the kept results say of laboratories that were left out of the training, as a Markdown quotation: a line for each recipe."
-    table = across([one for one in best_of(FIVE, where) if one.has_predictions])
+    outcomes = [one for one in best_of(FIVE, where) if one.has_predictions]
+    table = across(outcomes)
     if not len(table):
         return f"> **On real cells:** {'nothing is kept yet for this chapter' if results_root().is_dir() else ELSEWHERE}."
-    lines = []
+    lines, counts = [], after_counts(outcomes).groupby("recipe")["after_count"].mean()
     for recipe, rows in table.groupby("recipe", sort=False):
         worst, best = rows.loc[rows["macro_f1"].idxmin()], rows.loc[rows["macro_f1"].idxmax()]
-        lines.append(f"> - {get_recipe(recipe).title}: macro-F1 **{rows['macro_f1'].mean():.2f}**, mean of {len(rows)} laboratories, each left out once; from {worst['macro_f1']:.2f} ({worst['left_out']}) to {best['macro_f1']:.2f} ({best['left_out']}).")
+        lines.append(f"> - {get_recipe(recipe).title}: macro-F1 **{rows['macro_f1'].mean():.2f}**, mean of {len(rows)} laboratories, each left out once; from {worst['macro_f1']:.2f} ({worst['left_out']}) to {best['macro_f1']:.2f} ({best['left_out']}). With a count of a hundred cells of the laboratory: {counts[recipe]:.2f}.")
     return "\n".join(["> **On real cells** (kept predictions; everything below this box is about the run of this page):", ">", *lines])

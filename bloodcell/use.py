@@ -43,6 +43,14 @@ def _quiet() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
+def _counted(text: str) -> dict[str, float]:
+    "The numbers in `name=number,name=number`."
+    try:
+        return {name.strip(): float(number) for name, number in (part.split("=") for part in text.split(",") if part.strip())}
+    except ValueError:
+        raise BloodcellError(f"--count {text!r} is no count: write neutrophil=62,lymphocyte=28,monocyte=10") from None
+
+
 def _terminal(table) -> str:
     "The table for a person: one line a cell, below a heading."
     several = table["image"].duplicated(keep=False)
@@ -71,17 +79,18 @@ def predict(paths: Annotated[list[str], typer.Argument(help="files, folders or p
             crop: Annotated[bool, typer.Option("--crop", help="cut the cells out of a field of view and name each; <name>_cells.png beside --out, or here, shows their numbers")] = False,
             form: Annotated[str, typer.Option("--format", help="table, csv or json; by default what the ending of --out says, or a table")] = "",
             out: Annotated[str, typer.Option(help="write to this file in the place of the terminal")] = "",
+            count: Annotated[str, typer.Option(help="the laboratory's count of such cells, as neutrophil=62,lymphocyte=28,monocyte=10; a class that is not named has none")] = "",
             explain: Annotated[str, typer.Option(help="a folder for pictures that show what each answer hangs on")] = "") -> None:
     "Name the cells in pictures: class, calibrated probability, the names that hold the right one 99 times in a hundred, and whether the cell is like those trained on."
     _quiet()
     form = form or {".csv": "csv", ".json": "json"}.get(Path(out).suffix.lower(), "table")
     if form not in ("table", "csv", "json"):
         raise BloodcellError(f"there is no format {form!r}: choose table, csv or json")
-    wanted = files(paths)
+    wanted, counted = files(paths), _counted(count)
     from bloodcell import presets
 
     preset = presets.load(model)
-    table, problems = presets.predict(preset, wanted, crop)
+    table, problems = presets.predict(preset, wanted, crop, counted)
     _write(table, form, out)
     if crop:
         for image in table["image"][table["cell"] > 1].unique():

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bloodcell import export, presets, synthetic
+from bloodcell.calibration import to_count
 from bloodcell.config import BloodcellError
 from bloodcell.finder import GRID, CutNucleus
 
@@ -67,6 +68,27 @@ def test_each_bad_file_gets_one_line_and_the_others_an_answer(cells, tmp_path):
     told = [line for line in found.stderr.splitlines() if line.startswith("bloodcell:")]
     bad = ("text.jpg", "empty.png", "tiny.png", "half.png", "missing.jpg")
     assert len(told) == 5 and all(sum(name in line for line in told) == 1 for name in bad)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.lists(st.integers(0, 1000), min_size=3, max_size=3).filter(any))
+def test_probabilities_follow_the_count_of_a_laboratory(seed, count):
+    classes = ("lymphocyte", "monocyte", "neutrophil")
+    given_before = np.random.default_rng(seed).dirichlet([0.3, 1, 3], 60)
+    told = to_count(given_before, classes, dict(zip(classes, count, strict=True)))
+    wanted = np.maximum(np.array(count) / sum(count), 0.5 / 60)
+    assert np.allclose(told.sum(axis=1), 1) and np.allclose(told.mean(axis=0), wanted / wanted.sum(), atol=0.01)
+    ratio = (told[:, 0] / told[:, 1]) / (given_before.clip(1e-6)[:, 0] / given_before.clip(1e-6)[:, 1])
+    assert np.allclose(ratio, ratio[0], rtol=1e-6)  # one factor a class, the same for all cells
+
+
+def test_a_count_that_cannot_be_meant_is_refused_before_the_images_are_read(cells):
+    wrong = {"neutrophil": "is no count", "blast=3": "names blast",
+             "neutrophil=-1,monocyte=2": "from 0 on", "neutrophil=nan": "from 0 on", "neutrophil=6,monocyte=4": "too few"}
+    for count, words in wrong.items():
+        found = run_bloodcell("predict", cells, "--count", count)
+        assert found.returncode == 1 and words in found.stderr and not found.stdout, found.stderr
+        assert "Traceback" not in found.stderr
 
 
 def test_names_come_from_the_standard_input(cells):
