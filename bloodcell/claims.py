@@ -209,13 +209,13 @@ def holds(verdicts: pd.Series) -> pd.Series:
 def in_short(
     table: pd.DataFrame,  # of `claims_table`
 ) -> pd.DataFrame:
-    "One row a paper and network: claims, how many were measured, how many hold, how many hold without overlap with training, and why the others were not measured."
+    "One row a paper and network: claims, how many were measured, how many hold, how many hold without overlap with training, and why others were not measured or have no verdict."
     rows = []
     for (paper, name), rest in table.groupby(["paper", "recipe"], sort=False):
         key = ["metric", "label", "place"]
         measured = rest[rest["value"].notna()]
         good = measured[holds(measured["verdict"])]
-        why = "; ".join(rest.loc[rest["value"].isna(), "verdict"].unique())
+        why = "; ".join(rest.loc[rest["value"].isna() | rest["verdict"].str.startswith("no verdict"), "verdict"].unique())
         rows.append({"paper": paper, "network": get_recipe(name).title, "claims": len(rest.drop_duplicates(key)), "measured": len(measured.drop_duplicates(key)),
                      "hold": len(good.drop_duplicates(key)), "hold_without_overlap": len(good[good["overlap"].eq(0)].drop_duplicates(key)), "others": why})
     return pd.DataFrame(rows)
