@@ -104,7 +104,7 @@ def counted(table: pd.DataFrame, title: str) -> plt.Figure:
     for axis, (recipe, rows) in zip(axes[0], groups, strict=True):
         axis.hlines(rows["left_out"], rows["macro_f1"], rows["after_count"], color="#bbbbbb", zorder=1)
         for column, (label, marker, face) in looks.items():
-            axis.scatter(rows[column], rows["left_out"], marker=marker, s=50, edgecolors="#0072B2", facecolors=face, label=label, zorder=2)
+            axis.plot(rows[column], rows["left_out"], marker, markersize=7, color="#0072B2", markerfacecolor=face, label=label, zorder=2)
         axis.set(xlim=(0, 1), xlabel="macro-F1")
         axis.set_title(recipe, fontsize=9)
         axis.margins(y=0.15)
