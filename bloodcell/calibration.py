@@ -96,7 +96,9 @@ def to_count(
     classes: Sequence[str],
     count: Mapping[str, float],  # as for `shares`
 ) -> np.ndarray:
-    "The probabilities, multiplied by one factor a class so that their mean is the count: (n, classes). A class without a cell gets half of one."
+    "The probabilities, multiplied by one factor a class so that their mean is the count: (n, classes). A class without a cell gets half of one. Raises `BloodcellError` as `shares` does, and where there are no probabilities."
+    if not len(given):
+        raise BloodcellError("a count has no cells to be brought to: the table has none of that split")
     wanted = shares(classes, count).clip(0.5 / len(given))
     logits = np.log(np.clip(given, 1e-6, None))
     for _ in range(100):  # iterative proportional fitting, of which some tens of steps are usually enough

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['ASGHAR_CLASSES', 'ASGHAR_ACCURACY', 'CLAIMS', 'NOT_THEIRS', 'MEASURED', 'COLUMNS', 'PBC_COUNTS', 'ASGHAR_ERRORS',
            'ASGHAR_DIAGONAL', 'ASGHAR_OTHERS', 'JARJEES_OTHERS', 'JARJEES_MATRIX', 'SRAVANI_LAYERS', 'KHALIL_COUNTS',
-           'KAGGLE_COUNTS', 'Claim', 'Measurement', 'verdict', 'claims_table', 'holds', 'in_short', 'add_up']
+           'KAGGLE_COUNTS', 'Claim', 'Measurement', 'verdict', 'claims_table', 'holds', 'unjudged', 'in_short',
+           'add_up']
 
 # %% ../nbs/50_claims.ipynb #cell3
 from collections.abc import Sequence
@@ -206,6 +207,11 @@ def holds(verdicts: pd.Series) -> pd.Series:
     return verdicts.str.contains("as claimed|in the interval")
 
 
+def unjudged(verdicts: pd.Series) -> pd.Series:
+    "Whether each verdict says that there is none, because another network was measured."
+    return verdicts.str.startswith("no verdict")
+
+
 def in_short(
     table: pd.DataFrame,  # of `claims_table`
 ) -> pd.DataFrame:
@@ -215,7 +221,7 @@ def in_short(
         key = ["metric", "label", "place"]
         measured = rest[rest["value"].notna()]
         good = measured[holds(measured["verdict"])]
-        why = "; ".join(rest.loc[rest["value"].isna() | rest["verdict"].str.startswith("no verdict"), "verdict"].unique())
+        why = "; ".join(rest.loc[rest["value"].isna() | unjudged(rest["verdict"]), "verdict"].unique())
         rows.append({"paper": paper, "network": get_recipe(name).title, "claims": len(rest.drop_duplicates(key)), "measured": len(measured.drop_duplicates(key)),
                      "hold": len(good.drop_duplicates(key)), "hold_without_overlap": len(good[good["overlap"].eq(0)].drop_duplicates(key)), "others": why})
     return pd.DataFrame(rows)

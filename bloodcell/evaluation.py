@@ -146,7 +146,7 @@ def _verdict(found: Evaluation) -> str:
     score, far = found.numbers, found.shift.sort_values("outside").iloc[-1]
     before, after = calibration.after_silence(found.table)
     lines = [f"Of {score['n']:,} cells in {score['groups']:,} groups the network classifies {score['accuracy']:.1%} correctly; macro-F1 over {score['classes']} classes {score['macro_f1']:.3f} (95 % interval over groups {score['ci_low']:.3f} to {score['ci_high']:.3f}).",
-             f"Told how many cells of each class there are, and nothing about any one cell, it would reach a macro-F1 of {score['macro_f1_counted']:.3f}: what lies between is a lean towards some classes, which a count of a hundred cells mends for the most part (bloodcell.calibration.with_count).",
+             f"Told how many cells of each class there are, and nothing about any one cell, it would reach a macro-F1 of {score['macro_f1_counted']:.3f} (bloodcell predict --count).",
              f"If the least sure fifth is left to a person, {after:.1%} of the rest are right, where {before:.1%} of all are.",
              f"Furthest from the training images is {far['measure'].replace('_', ' ')}: {far['outside']:.0%} of the images lie outside the range that covers nine in ten training images."]
     if len(found.unknown):

@@ -135,18 +135,16 @@ def limits(table: pd.DataFrame) -> dict[str, float]:
 
 @dataclass
 class Trained:
-    "A network after its stages: where its first weights came from, the squares of the last stage, the history of all, and the seconds they took."
+    "A network after its stages: where its first weights came from, the history of all, and the seconds they took."
     network: keras.Sequential
     weights: str
-    squares: np.ndarray
     history: pd.DataFrame
     seconds: float
 
 
-def _stage(recipe: Recipe, data: Dataset, rows, seed: int, folder: Path, before: Trained | None) -> Trained:
+def _stage(recipe: Recipe, data: Dataset, squares: np.ndarray, seed: int, folder: Path, before: Trained | None) -> Trained:
     "One stage of the training, from the weights of the one before it."
     size = recipe.pixels.size
-    squares = squares_of(rows, size)
     train.set_seed(seed)
     network, weights = models.build(recipe, len(data.classes), seed)
     if before:
@@ -154,9 +152,9 @@ def _stage(recipe: Recipe, data: Dataset, rows, seed: int, folder: Path, before:
     history, seconds = train.fit(network, recipe, squares, data.codes, data.rows("train"), data.rows("validation"), seed, folder / f"state-{size}.npz", data.strata)
     history = history.assign(size=size)
     if not before:
-        return Trained(network, weights, squares, history, seconds)
+        return Trained(network, weights, history, seconds)
     history = pd.concat([before.history, history.assign(epoch=history["epoch"] + len(before.history))], ignore_index=True)
-    return Trained(network, before.weights, squares, history, before.seconds + seconds)
+    return Trained(network, before.weights, history, before.seconds + seconds)
 
 # %% ../nbs/48_shipping.ipynb #cell16
 def train_preset(
@@ -172,8 +170,9 @@ def train_preset(
     rows = data.pixels(Pixels(SIDE))
     trained = None
     for recipe in stages:
-        trained = _stage(recipe, data, rows, seed, folder, trained)
-    network, temperature = fitted(trained.network, stages[-1], data, trained.squares)
+        squares = squares_of(rows, recipe.pixels.size)
+        trained = _stage(recipe, data, squares, seed, folder, trained)
+    network, temperature = fitted(trained.network, stages[-1], data, squares)
     chances, strange = answers(presets.by_keras(network), rows)
     table = predictions_table(data.images, chances, data.classes).assign(strangeness=strange)
     facts = _facts(data, stages, trained.weights) | {"temperature": temperature} | limits(table)

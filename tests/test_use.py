@@ -82,7 +82,7 @@ def test_probabilities_follow_the_count_of_a_laboratory(seed, count):
     assert np.allclose(ratio, ratio[0], rtol=1e-6)  # one factor a class, the same for all cells
 
 
-def test_a_count_that_cannot_be_meant_is_refused_before_the_images_are_read(cells):
+def test_a_count_that_cannot_be_meant_is_refused(cells):
     wrong = {"neutrophil": "is no count", "blast=3": "names blast",
              "neutrophil=-1,monocyte=2": "from 0 on", "neutrophil=nan": "from 0 on", "neutrophil=6,monocyte=4": "too few"}
     for count, words in wrong.items():
