@@ -96,6 +96,15 @@ class Preset:
         "What gives probabilities (n, classes) and strangeness (n,) of images (n, SIDE, SIDE, 3), 0-255: the ONNX file beside it, or else Keras."
         return _quick(self.file, self.facts.get("identity", "")) or by_keras(self.network)
 
+    @cached_property
+    def inner(self):
+        "The network behind the cut, a `keras.Sequential`: squares (n, size, size, 3), 0-255, to probabilities (n, classes)."
+        import keras
+
+        names = [layer.name for layer in self.network.layers]
+        behind = [layer for layer in self.network.layers[names.index("cut") + 1:] if layer.name != OUTPUTS[1]]
+        return keras.Sequential([keras.Input((self.facts["size"], self.facts["size"], 3)), *behind])
+
     @property
     def classes(self) -> list[str]:
         "The classes, in the order of the probabilities."
@@ -243,10 +252,9 @@ def explain(
     import keras
     from keras import ops
 
-    network, size = preset.network, preset.facts["size"]
+    network, inner, size = preset.network, preset.inner, preset.facts["size"]
     patch, step = round(patch * size), round(step * size)
     shown = ops.convert_to_numpy(keras.Model(network.input, network.get_layer("cut").output)(image[None]))[0]
-    inner = keras.Model(network.get_layer("cut").output, network.get_layer(OUTPUTS[0]).output)
     places = [(row, column) for row in range(0, size - patch + 1, step) for column in range(0, size - patch + 1, step)]
     covered = np.repeat(shown[None], len(places), axis=0)
     for one, (row, column) in zip(covered, places, strict=True):

@@ -119,23 +119,24 @@ def _numbered(path: str, folder: Path) -> None:
 
 
 def _explain(preset, table, folder: Path) -> None:
-    "One picture a cell: what the network was shown, and where its answer comes from."
+    "One picture a cell: what the network was shown, what its answer loses where a patch covers it, and what Grad-CAM says speaks for it."
     import matplotlib.pyplot as plt
 
-    from bloodcell import figures, presets
+    from bloodcell import figures, interpret, presets
 
     figures.use_theme()
     for row in table[table["note"] == ""].itertuples():
         image = presets.read(row.image)
         parts = presets.cut_cells(image) if (table["image"] == row.image).sum() > 1 else [(None, image)]
         shown, lost = presets.explain(preset, presets.square(parts[row.cell - 1][1]))
-        figure, axes = plt.subplots(1, 2, figsize=(6, 3))
-        axes[0].imshow(shown)
-        axes[1].imshow(shown)
-        drawn = axes[1].imshow(lost, cmap="inferno", alpha=0.6, vmin=0, vmax=max(lost.max(), 0.01))
-        figure.colorbar(drawn, ax=axes[1], label="probability lost where covered")
-        for axis in axes:
+        figure, axes = plt.subplots(1, 3, figsize=(9, 3))
+        for axis, title, picture in zip(axes, ("shown to the network", "covered place by place", "Grad-CAM"),
+                                        (shown, shown, interpret.overlay(shown, interpret.grad_cam(preset.inner, shown[None])[0])), strict=True):
+            axis.imshow(picture)
+            axis.set_title(title)
             axis.axis("off")
+        drawn = axes[1].imshow(lost, cmap="inferno", alpha=0.6, vmin=0, vmax=max(lost.max(), 0.01))
+        figure.colorbar(drawn, ax=axes[1], label="probability lost")
         figure.suptitle(f"{Path(row.image).name}: {row[table.columns.get_loc('class') + 1]}, {row.probability:.0%}", fontsize=10)
         with atomic(folder / f"{Path(row.image).stem}_{row.cell}.png") as scratch:
             figure.savefig(scratch)
