@@ -16,7 +16,7 @@ from .experiment import Outcome, by_protocol
 from .laboratories import across, after_counts
 from .metrics import gap, over_seeds
 from .recipes import RECIPES, get_recipe
-from .results import FIVE, best_of, results_root
+from .results import best_of, kept_abroad, results_root
 from .splits import PROTOCOLS
 from .uncertainty import paired_difference
 
@@ -112,7 +112,7 @@ def _line(title: str, protocol: str, same: Sequence[Outcome]) -> str:
 # %% ../nbs/53_conclusions.ipynb #cell10
 def on_other_laboratories(where: str | Path | None = None) -> str:
     "What the kept results say of laboratories that were left out of the training, as a Markdown quotation: a line for each recipe."
-    outcomes = [one for one in best_of(FIVE, where) if one.has_predictions]
+    outcomes = kept_abroad(where)
     table = across(outcomes)
     if not len(table):
         return f"> **On real cells:** {'nothing is kept yet for this chapter' if results_root().is_dir() else ELSEWHERE}."

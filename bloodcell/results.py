@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['CONTROLS_CHAPTER', 'PROFILE_ORDER', 'FIVE', 'DATA_OF', 'OUTPUTS', 'results_root', 'save_table', 'save_figure', 'keep',
-           'kept', 'kept_controls', 'best_of', 'kept_table', 'overview', 'kept_speeds', 'kept_claims', 'KeptPreset',
-           'kept_preset', 'preset_scores', 'model_card', 'PaperOutput', 'outputs_table']
+           'kept', 'kept_controls', 'best_of', 'kept_table', 'kept_abroad', 'overview', 'kept_ablations', 'kept_speeds',
+           'kept_claims', 'KeptPreset', 'kept_preset', 'preset_scores', 'model_card', 'PaperOutput', 'outputs_table']
 
 # %% ../nbs/51_results.ipynb #cell3
 import shutil
@@ -22,12 +22,13 @@ from .calibration import calibration_error
 from .claims import claims_table
 from .config import BloodcellError, atomic, home
 from .datasets import CATALOG
-from .experiment import Outcome, stored
+from .experiment import Outcome, by_protocol, stored
 from .laboratories import LABORATORIES, across, worth
 from .metrics import on, read_predictions, summary
-from .recipes import FINE_TUNED, PAPERS, RECIPES, get_recipe
+from .recipes import ABLATIONS, FINE_TUNED, PAPERS, RECIPES, get_recipe
 from .runs import read_json, write_json, write_table
 from .study import results_table
+from .uncertainty import compare
 
 # %% ../nbs/51_results.ipynb #cell6
 def results_root() -> Path:
@@ -133,11 +134,17 @@ def kept_table(datasets: Sequence[str] = ("pbc", "kaggle", "lisc"), where: str |
 FIVE = "+".join(LABORATORIES)  # the data set in which each of five laboratories is left out
 
 
+def kept_abroad(where: str | Path | None = None) -> list[Outcome]:
+    "The outcomes in which one of five laboratories was left out. Ablations saw fewer images and have a table of their own: `kept_ablations`."
+    shorter = {recipe.name for recipe in ABLATIONS}
+    return [one for one in best_of(FIVE, where) if one.has_predictions and one.recipe.name not in shorter]
+
+
 def overview(where: str | Path | None = None) -> pd.DataFrame:
     """One row a network, all values accuracies on its first data set: `claimed`; `as_the_paper` (its own protocol, or its own way of counting, where that differs);
     `group_disjoint`; and `elsewhere`, the mean over laboratories that were each left out of the training. Empty where it was not measured."""
     claims, rows = kept_claims(where=where), []
-    abroad = across([one for one in best_of(FIVE, where) if one.has_predictions])
+    abroad = across(kept_abroad(where))
     for recipe, data, own, counted in (("sravani2023_cnn", "kaggle", "sravani2023", "test images"), ("khalil2022_vgg16_plain", "kaggle", "khalil2022", "test images"),
                                        ("asghar2023_cnn", "pbc", "group-disjoint", "all images, as the paper counts"), ("asghar2023_mobilenetv2", "pbc", "", ""), (FINE_TUNED.name, "pbc", "", "")):
         measured = claims[claims["measured_by"].eq(recipe) & claims["metric"].eq("accuracy") & claims["label"].eq("")]
@@ -153,6 +160,21 @@ def overview(where: str | Path | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 # %% ../nbs/51_results.ipynb #cell12
+def kept_ablations(where: str | Path | None = None) -> pd.DataFrame:
+    """What the ingredients of `fine_tuned` are worth. One row a laboratory left out and recipe, of runs that took an ingredient away; the whole recipe of the same run comes first: training `images`, `epochs`,
+    the columns of `bloodcell.laboratories.across`, and what an ingredient's lack does to the accuracy, with the columns of `bloodcell.uncertainty.compare`. Empty where no such run is kept."""
+    names, tables = [FINE_TUNED.name, *(recipe.name for recipe in ABLATIONS)], []
+    for _, outcomes in kept(where).values():
+        found = by_protocol(outcomes)
+        for protocol in sorted({one.protocol for one in outcomes if one.recipe.name in names[1:]}):
+            same = {name: found[name, protocol] for name in names if (name, protocol) in found}
+            if FINE_TUNED.name in same:
+                against = compare({name: [one.predictions for one in each] for name, each in same.items()}).set_index("model")[["difference", "ci_low", "ci_high", "p_holm"]].add_prefix("accuracy_")
+                length = pd.DataFrame([{"images": each[0].record["data"]["images"]["train"], "epochs": each[0].record["recipe"]["epochs"][0]} for each in same.values()])
+                tables.append(length.join(across([one for each in same.values() for one in each])).join(against, on="recipe"))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
 def kept_speeds(where: str | Path | None = None) -> pd.DataFrame:
     "How fast networks were trained and on what: one row a recipe and device, with images a second (training images times epochs, by the seconds of the training)."
     rows = []
