@@ -222,7 +222,7 @@ def learning_curves(histories: Sequence[pd.DataFrame], title: str, stages: Seque
             axis.axvline(end + 0.5, color="#999999", linewidth=1, linestyle=":", label="second stage begins")
         axis.set(xlabel="epoch", ylabel=units[name])
         axis.xaxis.set_major_locator(mpl.ticker.MaxNLocator(integer=True))
-    axes[0, 0].legend(frameon=False, fontsize=8)
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower left", ncols=4, frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=10, x=0.02, ha="left")
     return figure
 
