@@ -163,16 +163,15 @@ def overview(where: str | Path | None = None) -> pd.DataFrame:
 def kept_ablations(where: str | Path | None = None) -> pd.DataFrame:
     """What the ingredients of `fine_tuned` are worth. One row a laboratory left out and recipe, of runs that took an ingredient away; the whole recipe of the same run comes first: training `images`, `epochs`,
     the columns of `bloodcell.laboratories.across`, and the `difference` of the accuracy, `difference_low`, `difference_high` and `p_holm` of `bloodcell.uncertainty.compare`. Empty where no such run is kept."""
-    columns = {"difference": "difference", "ci_low": "difference_low", "ci_high": "difference_high", "p_holm": "p_holm"}
     names, tables = [FINE_TUNED.name, *(recipe.name for recipe in ABLATIONS)], []
     for _, outcomes in kept(where).values():
         found = by_protocol(outcomes)
         for protocol in sorted({one.protocol for one in outcomes if one.recipe.name in names[1:]}):
             same = {name: found[name, protocol] for name in names if (name, protocol) in found}
             if FINE_TUNED.name in same:
-                against = compare({name: [one.predictions for one in each] for name, each in same.items()}).set_index("model")[[*columns]].rename(columns=columns)
+                against = compare({name: [one.predictions for one in each] for name, each in same.items()}).set_index("model").rename(columns={"ci_low": "difference_low", "ci_high": "difference_high"})
                 length = pd.DataFrame([{"images": each[0].record["data"]["images"]["train"], "epochs": each[0].record["recipe"]["epochs"][0]} for each in same.values()])
-                tables.append(length.join(across([one for each in same.values() for one in each])).join(against, on="recipe"))
+                tables.append(length.join(across([one for each in same.values() for one in each])).join(against[["difference", "difference_low", "difference_high", "p_holm"]], on="recipe"))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 

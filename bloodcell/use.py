@@ -130,8 +130,8 @@ def _explain(preset, table, folder: Path) -> None:
         parts = presets.cut_cells(image) if (table["image"] == row.image).sum() > 1 else [(None, image)]
         shown, lost = presets.explain(preset, presets.square(parts[row.cell - 1][1]))
         figure, axes = plt.subplots(1, 3, figsize=(9, 3))
-        for axis, title, picture in zip(axes, ("shown to the network", "covered place by place", "Grad-CAM"),
-                                        (shown, shown, interpret.overlay(shown, interpret.grad_cam(preset.inner, shown[None])[0])), strict=True):
+        region = interpret.overlay(shown, interpret.grad_cam(preset.inner, shown[None])[0])
+        for axis, title, picture in zip(axes, ("shown to the network", "covered place by place", "Grad-CAM"), (shown, shown, region), strict=True):
             axis.imshow(picture)
             axis.set_title(title)
             axis.axis("off")

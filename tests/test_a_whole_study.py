@@ -78,12 +78,12 @@ def test_a_study_leaves_everything_where_it_belongs(smoke_study):
 
 
 def test_a_study_leaves_every_figure_and_table_of_the_papers(smoke_study):
-    untrained = [one.recipe for one in stored(smoke_study[0]) if one.status == DID_NOT_TRAIN]  # they have no matrix to show
-    without = {name for recipe in untrained for name in in_place_of(recipe)}
+    untrained = [one for one in stored(smoke_study[0]) if one.status == DID_NOT_TRAIN]  # they have no matrix to show
+    without = {name for one in untrained for name in in_place_of(one.recipe)}
     missing = [output.file for output in OUTPUTS if output.recipe not in without and not list(smoke_study[0].glob(output.file))]
     assert not missing
-    # Backbones of random weights may all stay at chance, as they do on some processors.
-    assert len({recipe.name for recipe in untrained if not recipe.backbones}) < 4
+    # Two short epochs on top of random weights may leave every backbone at chance.
+    assert len({one.recipe.name for one in untrained if "random" not in one.weights or not one.recipe.backbones}) < 4
 
 
 def in_place_of(recipe):
