@@ -158,7 +158,7 @@ class Keeper(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         entry = {"epoch": epoch + 1} | {name: float(value) for name, value in logs.items()}
         if entry["val_loss"] < self.state.best_loss or not self.state.best:
-            self.state.best = self.model.get_weights()
+            self.state.best = self.validated()
         self.state.history.append(entry)
         self.state.seconds = self.before + time.monotonic() - self.began
         self.model.stop_training = self.state.has_waited(self.patience)
@@ -168,6 +168,16 @@ class Keeper(keras.callbacks.Callback):
             self.saved = time.monotonic()
         if last or (epoch + 1) % max(self.epochs // 10, 1) == 0:
             self.tell(entry)
+
+    def validated(self) -> list[np.ndarray]:
+        "The weights that were validated: the model's own, or their moving averages."
+        own, optimizer = self.model.get_weights(), self.model.optimizer
+        if not optimizer.use_ema:
+            return own
+        optimizer.finalize_variable_values(self.model.trainable_variables)
+        averaged = self.model.get_weights()
+        self.model.set_weights(own)
+        return averaged
 
     def tell(self, entry: dict) -> None:
         "One line of progress: epoch, losses, validation accuracy, and the time that is left."
@@ -221,7 +231,7 @@ def _layer_settings(network: keras.Model) -> list:
 
 def describe(network: keras.Model, recipe: Recipe, source, codes: np.ndarray, train: np.ndarray, validation: np.ndarray, seed: int, strata: np.ndarray | None = None) -> str:
     "A hash of all that decides the outcome of a training; the number of epochs only where the learning rate depends on it."
-    settings = {key: value for key, value in recipe.settings.items() if key not in ("name", "epochs") or key == "epochs" and recipe.decay}
+    settings = {key: value for key, value in recipe.settings.items() if key not in ("name", "epochs") or key == "epochs" and (recipe.decay or recipe.averaging)}
     facts = (sorted(settings.items(), key=lambda pair: pair[0]), _layer_settings(network), weights_hash(network), seed, keras.config.backend())
     digest = hashlib.sha256(repr(facts).encode())
     digest.update(source.key.encode() if hasattr(source, "key") else np.ascontiguousarray(source).tobytes())
@@ -232,10 +242,10 @@ def describe(network: keras.Model, recipe: Recipe, source, codes: np.ndarray, tr
 # %% ../nbs/30_train.ipynb #cell19
 def _rate(recipe: Recipe, steps: int):
     "The learning rate: as it is, or rising for a twentieth of the steps and then falling along half a cosine. Without the rise, one training in three across laboratories fell into a state in which it named one class."
-    if not recipe.decay:
+    if not recipe.decay and not recipe.averaging:
         return recipe.learning_rate
     rising = max(steps // 20, 1)
-    return keras.optimizers.schedules.CosineDecay(0.0, max(steps - rising, 1), warmup_target=recipe.learning_rate, warmup_steps=rising)
+    return keras.optimizers.schedules.CosineDecay(0.0, max(steps - rising, 1), alpha=0.0 if recipe.decay else 1.0, warmup_target=recipe.learning_rate, warmup_steps=rising)
 
 
 def fit(
@@ -258,14 +268,16 @@ def fit(
     model = with_augmentation(network, *augmenters(recipe))
     batches = partial(Batches, source, codes, train, recipe.batch_size, seed, strata=strata, count=recipe.balanced or 0)
     rate = _rate(recipe, len(batches()) * epochs)
-    model.compile(keras.optimizers.Adam(rate, epsilon=recipe.epsilon), recipe.loss, metrics=[METRICS[name]() for name in recipe.metrics])
+    optimizer = keras.optimizers.Adam(rate, epsilon=recipe.epsilon, use_ema=bool(recipe.averaging), ema_momentum=recipe.averaging)
+    model.compile(optimizer, recipe.loss, metrics=[METRICS[name]() for name in recipe.metrics])
     model.optimizer.build(model.trainable_variables)  # otherwise TensorFlow traces the first step twice
     state = load_state(model, file, about, epochs)
     done = len(state.history)
     if done < epochs and not state.has_waited(recipe.patience):
+        averaging = [keras.callbacks.SwapEMAWeights()] if recipe.averaging else []
         model.fit(batches(epoch=done),
                   validation_data=Batches(source, codes, validation, 256), verbose=0, shuffle=False,
-                  initial_epoch=done, epochs=epochs, callbacks=[Keeper(state, file, seed, epochs, recipe.patience)])
+                  initial_epoch=done, epochs=epochs, callbacks=[*averaging, Keeper(state, file, seed, epochs, recipe.patience)])
     model.set_weights(state.best)
     measured = ["loss", *recipe.metrics]
     return pd.DataFrame(state.history)[["epoch", *measured, *(f"val_{name}" for name in measured)]], state.seconds
