@@ -32,9 +32,8 @@ from .recipes import Recipe, get_recipe
 from .runs import environment, write_json, write_table
 
 # %% ../nbs/48_shipping.ipynb #cell6
-PRESET = replace(get_recipe("fine_tuned_other_cameras"), name="preset", title="EfficientNet-Lite0 behind the search for the nucleus", pixels=Pixels(96, "nucleus"), balanced=8000, epochs=(6,),
-                 decay=False, averaging=0.995)
-STAGES = (PRESET, replace(PRESET, pixels=Pixels(128, "nucleus"), epochs=(4,), learning_rate=1e-4))
+PRESET = replace(get_recipe("fine_tuned_other_cameras"), name="preset", title="EfficientNet-Lite0 behind the search for the nucleus", pixels=Pixels(96, "nucleus"), balanced=8000, epochs=(14,))
+STAGES = (PRESET, replace(PRESET, pixels=Pixels(128, "nucleus"), epochs=(8,), learning_rate=1e-4))
 
 
 def squares_of(rows, size: int, batch: int = 128) -> np.ndarray:
