@@ -241,7 +241,7 @@ def describe(network: keras.Model, recipe: Recipe, source, codes: np.ndarray, tr
 
 # %% ../nbs/30_train.ipynb #cell19
 def _rate(recipe: Recipe, steps: int):
-    "The learning rate: as it is, or rising for a twentieth of the steps and then falling along half a cosine. Without the rise, one training in three across laboratories fell into a state in which it named one class."
+    "The learning rate: as it is, or rising for a twentieth of the steps and then falling along half a cosine, or staying where the weights are averaged. Without the rise, one training in three across laboratories fell into a state in which it named one class."
     if not recipe.decay and not recipe.averaging:
         return recipe.learning_rate
     rising = max(steps // 20, 1)

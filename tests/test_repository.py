@@ -87,6 +87,8 @@ def test_make_results_computes_the_readme_and_the_tables_again(tmp_path):
     assert tables == sorted(path.name for path in (tmp_path / "results/tables").glob("*.csv"))
     for name in tables:
         assert (tmp_path / "results/tables" / name).read_bytes() == (REPOSITORY / "results/tables" / name).read_bytes(), name
+    for source in sorted((REPOSITORY / "nbs/study").glob("*.ipynb")):  # their boxes on real cells
+        assert nbformat.read(tmp_path / "nbs/study" / source.name, as_version=4) == nbformat.read(source, as_version=4), source.name
     assert (tmp_path / "results/report.html").stat().st_size < 4_000_000
 
 

@@ -1,9 +1,11 @@
 """Store the outputs of the synthetic study and of the library chapters in nbs/, and make README.md from the index.
 
 Run by `make notebooks` after `make study`. Figures are reduced to 128 colours so that the repository stays small.
-`make results` runs the two notebooks that show the kept results, and writes their tables, README.md and results/report.html.
+`make results` runs the two notebooks that show the kept results, writes their tables, README.md and results/report.html,
+and brings the boxes on real cells in the study's chapters up to date.
 """
 
+import ast
 import base64
 import io
 import re
@@ -15,6 +17,7 @@ from nbconvert import MarkdownExporter
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor, ExecutePreprocessor
 from PIL import Image
 
+from bloodcell import conclusions
 from bloodcell.config import home
 from bloodcell.report import WIDGET, write_page
 from bloodcell.runs import run_folder
@@ -70,12 +73,26 @@ def execute(source: Path) -> None:
     nbformat.write(notebook, source)
 
 
+def refresh_boxes() -> None:
+    "Compute what the study's chapters say of real cells again: the cells like `Markdown(on_real_cells('sravani2023_cnn'))`."
+    for source in sorted((NBS / "study").glob("*.ipynb")):
+        notebook = nbformat.read(source, as_version=4)
+        for cell in notebook.cells:
+            if cell.cell_type == "code" and cell.source.startswith(("Markdown(on_real_cells(", "Markdown(on_other_laboratories(")):
+                asked = ast.parse(cell.source).body[0].value.args[0]
+                words = getattr(conclusions, asked.func.id)(*map(ast.literal_eval, asked.args))
+                [output] = cell.outputs
+                output["data"]["text/markdown"] = words
+        nbformat.write(notebook, source)
+
+
 def refresh_results() -> None:
-    "Run the notebooks of the kept results; write README.md and results/report.html."
+    "Run the notebooks of the kept results; write README.md, results/report.html and the boxes of the study's chapters."
     for name in RESULTS:
         execute(NBS / name)
     (home() / "README.md").write_text(readme(), encoding="utf-8")
     write_page(home() / "results/report.html", "results on real cells", [NBS / RESULTS[0]])
+    refresh_boxes()
 
 
 def readme() -> str:
