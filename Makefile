@@ -62,7 +62,7 @@ web: .venv/installed
 docs: .venv/installed
 	@$(BIN)/python workflow/build_site.py
 
-# Everything that README.md says of real cells, from the kept predictions: tables, figures, claims, results/report.html.
+# Everything that README.md says of real cells, from the kept predictions: tables, figures, claims, results/report.html, and the boxes in the study.
 results: .venv/installed
 	$(BIN)/python workflow/refresh.py results
 	$(BIN)/nbdev_clean

@@ -73,14 +73,11 @@ def worth(
 def chosen_elsewhere(
     table: pd.DataFrame,  # from `across`
 ) -> pd.DataFrame:
-    "One row a site left out: of the recipes run at every site, the one with the highest mean macro-F1 at the other sites (`others`), and its row of the table."
+    "One row a site left out: of the recipes run at every site, the one with the highest mean macro-F1 at the other sites (`others`), and its row of the table. Empty where no recipe was run at every site."
     scores = table.pivot(index="recipe", columns="left_out", values="macro_f1").dropna()
-    rows = []
-    for site in table["left_out"].unique():
-        others = scores.drop(columns=site).mean(axis=1)
-        own = table[(table["left_out"] == site) & (table["recipe"] == others.idxmax())].iloc[0]
-        rows.append({"left_out": site, "recipe": own["recipe"], "others": others.max()} | own.drop(["left_out", "recipe"]).to_dict())
-    return pd.DataFrame(rows)
+    others = {site: scores.drop(columns=site).mean(axis=1) for site in (scores.columns if len(scores) else ())}
+    best = pd.DataFrame([(site, mean.idxmax(), mean.max()) for site, mean in others.items()], columns=["left_out", "recipe", "others"])
+    return best.merge(table, on=["left_out", "recipe"])
 
 # %% ../nbs/36_laboratories.ipynb #cell15
 def after_counts(

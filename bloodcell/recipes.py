@@ -277,6 +277,7 @@ FINE_TUNED = Recipe(
 AVERAGED = replace(FINE_TUNED, name="fine_tuned_averaged", title=f"{FINE_TUNED.title} at 96 px, weights averaged", pixels=Pixels(96, "nucleus"), epochs=(6,), decay=False,
                    averaging=0.99, balanced=2000, protocols=(), chosen=f"{FINE_TUNED.chosen} Against that recipe: 96 px; 2,000 images an epoch; a rate that rises shortly and stays; "
                    "and a moving average of the weights, over about 100 steps, is what is validated and kept.")
+
 ABLATIONS = tuple(replace(FINE_TUNED, name=f"fine_tuned_{name}", title=f"{FINE_TUNED.title}, {words}", protocols=(), **changes) for name, words, changes in (
     ("whole_image", "whole images", {"pixels": Pixels(64)}), ("one_stain", "no stain augmentation", {"stain": {}}),
     ("other_cameras", "with random blur, noise and hidden edges", {"camera": dict(blur=2.0, noise=0.05, window=0.2)}),

@@ -81,8 +81,8 @@ def refresh_boxes() -> None:
             if cell.cell_type == "code" and cell.source.startswith(("Markdown(on_real_cells(", "Markdown(on_other_laboratories(")):
                 asked = ast.parse(cell.source).body[0].value.args[0]
                 words = getattr(conclusions, asked.func.id)(*map(ast.literal_eval, asked.args))
-                [output] = cell.outputs
-                output["data"]["text/markdown"] = words
+                data = {"text/markdown": words, "text/plain": "<IPython.core.display.Markdown object>"}
+                cell.outputs = [nbformat.v4.new_output("execute_result", data)]
         nbformat.write(notebook, source)
 
 
