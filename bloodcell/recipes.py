@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['PAPERS', 'BACKBONES', 'METHODS', 'TOLD', 'COLOUR', 'SRAVANI', 'HYBRID_NETWORK', 'HYBRID', 'ENSEMBLE', 'KHALIL',
            'KHALIL_PLAIN', 'KHALIL_MOBILENET', 'KHALIL_SCRATCH', 'JARJEES', 'JARJEES_VGG16', 'JARJEES_MOBILENET',
-           'ASGHAR_FROZEN', 'ASGHAR_READINGS', 'ASGHAR_TEN', 'ASGHAR', 'FINE_TUNED', 'AVERAGED', 'ABLATIONS', 'RECIPES',
-           'ACROSS', 'Paper', 'Backbone', 'get_backbone', 'NoWeights', 'weights_file', 'weights_key', 'Settings',
-           'Recipe', 'get_recipe']
+           'ASGHAR_FROZEN', 'ASGHAR_READINGS', 'ASGHAR_TEN', 'ASGHAR', 'FINE_TUNED', 'AVERAGED', 'AT_HOME', 'ABLATIONS',
+           'RECIPES', 'ACROSS', 'Paper', 'Backbone', 'get_backbone', 'NoWeights', 'weights_file', 'weights_key',
+           'Settings', 'Recipe', 'get_recipe']
 
 # %% ../nbs/20_recipes.ipynb #cell3
 import hashlib
@@ -278,6 +278,10 @@ AVERAGED = replace(FINE_TUNED, name="fine_tuned_averaged", title=f"{FINE_TUNED.t
                    averaging=0.99, balanced=2000, protocols=(), chosen=f"{FINE_TUNED.chosen} Against that recipe: 96 px; 2,000 images an epoch; a rate that rises shortly and stays; "
                    "and a moving average of the weights, over about 100 steps, is what is validated and kept.")
 
+AT_HOME = replace(FINE_TUNED, name="fine_tuned_at_home", title=f"{FINE_TUNED.title} for one laboratory, 128 px", pixels=Pixels(128, "nucleus"), balanced=None, epochs=(10,),
+                  augmentation=FINE_TUNED.augmentation | dict(scale=(0.9, 1.11)), stain=dict(gain=0.1, tint=0.05, mix=0.03, light=0.02), protocols=(),
+                  chosen="For cells of the laboratory it learns from: 128 px, all images in each of ten epochs, and a stain that changes as little as it does inside one laboratory; the rest as in `fine_tuned`.")
+
 ABLATIONS = tuple(replace(FINE_TUNED, name=f"fine_tuned_{name}", title=f"{FINE_TUNED.title}, {words}", protocols=(), **changes) for name, words, changes in (
     ("whole_image", "whole images", {"pixels": Pixels(64)}), ("one_stain", "no stain augmentation", {"stain": {}}),
     ("other_cameras", "with random blur, noise and hidden edges", {"camera": dict(blur=2.0, noise=0.05, window=0.2)}),
@@ -288,7 +292,7 @@ ABLATIONS = tuple(replace(FINE_TUNED, name=f"fine_tuned_{name}", title=f"{FINE_T
 # %% ../nbs/20_recipes.ipynb #cell28
 RECIPES = {recipe.name: recipe for recipe in (
     COLOUR, SRAVANI, HYBRID_NETWORK, *_MEMBERS, *HYBRID, *ENSEMBLE, KHALIL, KHALIL_PLAIN, KHALIL_MOBILENET, KHALIL_SCRATCH, JARJEES, JARJEES_VGG16, JARJEES_MOBILENET,
-    *ASGHAR_FROZEN, *ASGHAR_READINGS, ASGHAR_TEN, ASGHAR, FINE_TUNED, AVERAGED, *ABLATIONS)}
+    *ASGHAR_FROZEN, *ASGHAR_READINGS, ASGHAR_TEN, ASGHAR, FINE_TUNED, AVERAGED, AT_HOME, *ABLATIONS)}
 
 
 ACROSS = (COLOUR.name, SRAVANI.name, ASGHAR.name, "asghar2023_mobilenetv2", "asghar2023_vgg16", FINE_TUNED.name, AVERAGED.name, *(recipe.name for recipe in ABLATIONS))  # what is run where one laboratory after the other is left out
