@@ -279,7 +279,7 @@ AVERAGED = replace(FINE_TUNED, name="fine_tuned_averaged", title=f"{FINE_TUNED.t
                    "and a moving average of the weights, over about 100 steps, is what is validated and kept.")
 
 AT_HOME = replace(FINE_TUNED, name="fine_tuned_at_home", title=f"{FINE_TUNED.title} for one laboratory, 128 px", pixels=Pixels(128, "nucleus"), balanced=None, epochs=(10,),
-                  augmentation=FINE_TUNED.augmentation | dict(scale=(0.9, 1.11)), stain=dict(gain=0.1, tint=0.05, mix=0.03, light=0.02), protocols=(),
+                  augmentation=FINE_TUNED.augmentation | dict(scale=(0.9, 1.11)), stain=dict(gain=0.1, tint=0.05, mix=0.03, light=0.02),
                   chosen="For cells of the laboratory it learns from: 128 px, all images in each of ten epochs, and a stain that changes as little as it does inside one laboratory; the rest as in `fine_tuned`.")
 
 ABLATIONS = tuple(replace(FINE_TUNED, name=f"fine_tuned_{name}", title=f"{FINE_TUNED.title}, {words}", protocols=(), **changes) for name, words, changes in (
