@@ -7,7 +7,7 @@ __all__ = ['LABORATORIES', 'measured', 'apart', 'across', 'worth', 'chosen_elsew
            'elsewhere', 'others', 'scores_elsewhere']
 
 # %% ../nbs/36_laboratories.ipynb #cell3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -49,8 +49,14 @@ def across(
     outcomes: Sequence[Outcome],  # of protocols that leave a site out
 ) -> pd.DataFrame:
     "One row a recipe and site left out: `macro_f1` (mean over the seeds), its SD and interval over groups, `accuracy`, `n`, `groups`, `seeds` and `classes` counted."
-    return pd.DataFrame([{"recipe": recipe, "left_out": protocol.removeprefix(WITHOUT)} | worth([one.predictions for one in same])
-                         for (recipe, protocol), same in by_protocol(outcomes).items() if protocol.startswith(WITHOUT)])
+    return pd.DataFrame([{"recipe": recipe, "left_out": site} | worth(tables) for recipe, site, tables in _left_out(outcomes)])
+
+
+def _left_out(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, str, list[pd.DataFrame]]]:
+    "Each recipe and site left out, with the predictions of all seeds."
+    for (recipe, protocol), same in by_protocol(outcomes).items():
+        if protocol.startswith(WITHOUT):
+            yield recipe, protocol.removeprefix(WITHOUT), [one.predictions for one in same]
 
 
 def _macro_f1(table: pd.DataFrame) -> float:
@@ -89,13 +95,11 @@ def after_counts(
 ) -> pd.DataFrame:
     "One row a recipe and site left out: `macro_f1` as the network answers, `after_count` (mean over seeds and draws, with its SD over the draws), and `shares_known` with its interval over groups."
     rows = []
-    for (recipe, protocol), same in by_protocol(outcomes).items():
-        if protocol.startswith(WITHOUT):
-            tables, site = [one.predictions for one in same], protocol.removeprefix(WITHOUT)
-            scores = _after_counts(tables, site, size, draws, seed)
-            known = worth([with_count(table, _count(table)) for table in tables])
-            rows.append({"recipe": recipe, "left_out": site, "macro_f1": np.mean([_macro_f1(table) for table in tables]), "after_count": np.mean(scores), "after_count_sd": np.std(scores, ddof=1),
-                         "shares_known": known["macro_f1"], "known_low": known["ci_low"], "known_high": known["ci_high"]})
+    for recipe, site, tables in _left_out(outcomes):
+        scores = _after_counts(tables, site, size, draws, seed)
+        known = worth([with_count(table, _count(table)) for table in tables])
+        rows.append({"recipe": recipe, "left_out": site, "macro_f1": np.mean([_macro_f1(table) for table in tables]), "after_count": np.mean(scores), "after_count_sd": np.std(scores, ddof=1),
+                     "shares_known": known["macro_f1"], "known_low": known["ci_low"], "known_high": known["ci_high"]})
     return pd.DataFrame(rows)
 
 
@@ -130,12 +134,11 @@ def together(
 ) -> pd.DataFrame:
     "One row a recipe and site left out with two `networks` or more: macro-F1 of each `alone` (mean) and of all `together`, with its interval over groups and `accuracy`; and `after_count`, with the counts of `after_counts`."
     rows = []
-    for (recipe, protocol), same in by_protocol(outcomes).items():
-        if protocol.startswith(WITHOUT) and len(same) > 1:
-            tables, site = [one.predictions for one in same], protocol.removeprefix(WITHOUT)
+    for recipe, site, tables in _left_out(outcomes):
+        if len(tables) > 1:
             one = combined(tables)
             found = worth([one])
-            rows.append({"recipe": recipe, "left_out": site, "networks": len(same), "alone": np.mean([_macro_f1(table) for table in tables]), "together": found["macro_f1"],
+            rows.append({"recipe": recipe, "left_out": site, "networks": len(tables), "alone": np.mean([_macro_f1(table) for table in tables]), "together": found["macro_f1"],
                          **{name: found[name] for name in ("ci_low", "ci_high", "accuracy", "n", "groups")}, "after_count": np.mean(_after_counts([one], site, size, draws, seed))})
     return pd.DataFrame(rows)
 
