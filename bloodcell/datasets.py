@@ -101,7 +101,7 @@ CATALOG = {entry.name: entry for entry in (
             {name.upper(): name for name in ("eosinophil", "lymphocyte", "monocyte", "neutrophil")},
             base="dataset2-master/dataset2-master/images", parts=("TRAIN", "TEST", "TEST_SIMPLE"), test_part="TEST",
             not_used={"TEST_SIMPLE": "the originals of TEST: nothing is gained by counting them twice"},
-            groups="kaggle_originals.csv",
+            groups="kaggle_originals.csv", preparation={"anywhere": True},
             note="Each file is an augmented copy of one of 348 photographs, and TEST shows 71 of them: its 2,487 images are worth 71 cells. "
                  "Photographs that overlap count as one field; training images whose field is in TEST too are left out."),
     DataSet("lisc", "LISC (5 classes)",
