@@ -265,7 +265,8 @@ def confusion_panels(tables: dict[str, pd.DataFrame], title: str, across: int = 
         names = [shown(label).replace("immature\ngranulocyte", "imm. gran.") for label in counts.index]
         sns.heatmap(counts.div(counts.sum(axis=1).clip(lower=1), axis=0), annot=counts, fmt="d", cmap="Blues", vmin=0, vmax=1, square=True, cbar=False, ax=axis,
                     linewidths=0.5, xticklabels=names, yticklabels=names, annot_kws={"size": 7})
-        axis.set_title(f"{name.replace('_', ' ')}: {metrics.summary(table)['accuracy']:.1%} right", loc="left", fontsize=9)
+        head = name.replace("_", " ").replace(", ", ",\n")
+        axis.set_title(f"{head}: {metrics.summary(table)['accuracy']:.1%} right", loc="left", fontsize=9)
         axis.set(xlabel="predicted", ylabel="true")
         axis.tick_params(labelsize=7)
         axis.set_xticklabels(axis.get_xticklabels(), rotation=40, ha="right")
