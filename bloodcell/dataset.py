@@ -162,8 +162,7 @@ class ReadableImages(SplitImages):
     def prepared(self, wanted: images.Pixels, site: str = "") -> images.Pixels:
         "The pixels a network gets of a site (default: the first): as wanted, with the preparation that its data set prescribes for all networks. Another crop than the whole image is kept."
         entry = self.sites[site][0] if site else self.entry
-        found = replace(wanted, **{name: value for name, value in entry.preparation.items() if name != "crop" or wanted.crop == "whole"})
-        return found if found.crop == "nucleus" else replace(found, anywhere=False)  # it is the nucleus that is looked for
+        return replace(wanted, **{name: value for name, value in entry.preparation.items() if name != "crop" or wanted.crop == "whole"})
 
     def pixels(self, wanted: images.Pixels) -> images.Rows:
         "The pixels of all images, prepared, in their order: decoded once, and found by their content."
