@@ -103,7 +103,7 @@ def after_counts(
     return pd.DataFrame(rows)
 
 
-def _after_counts(tables: Sequence[pd.DataFrame], site: str, size: int, draws: int, seed: int) -> list[float]:
+def _after_counts(tables: Sequence[pd.DataFrame], site: str, size: int = 100, draws: int = 10, seed: int = 0) -> list[float]:
     "Mean macro-F1 of the tables after each of several counts, the same for all networks."
     counts = [_count(tables[0], size, rng_for(seed, "count", site, draw)) for draw in range(draws)]
     return [np.mean([_macro_f1(with_count(table, count)) for table in tables]) for count in counts]
@@ -128,9 +128,6 @@ def combined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 def together(
     outcomes: Sequence[Outcome],  # of protocols that leave a site out
-    size: int = 100,  # cells in a count
-    draws: int = 10,
-    seed: int = 0,
 ) -> pd.DataFrame:
     "One row a recipe and site left out with two `networks` or more: macro-F1 of each `alone` (mean) and of all `together`, with its interval over groups and `accuracy`; and `after_count`, with the counts of `after_counts`."
     rows = []
@@ -139,7 +136,7 @@ def together(
             one = combined(tables)
             found = worth([one])
             rows.append({"recipe": recipe, "left_out": site, "networks": len(tables), "alone": np.mean([_macro_f1(table) for table in tables]), "together": found["macro_f1"],
-                         **{name: found[name] for name in ("ci_low", "ci_high", "accuracy", "n", "groups")}, "after_count": np.mean(_after_counts([one], site, size, draws, seed))})
+                         **{name: found[name] for name in ("ci_low", "ci_high", "accuracy", "n", "groups")}, "after_count": np.mean(_after_counts([one], site))})
     return pd.DataFrame(rows)
 
 # %% ../nbs/36_laboratories.ipynb #cell18
