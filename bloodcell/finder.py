@@ -93,10 +93,11 @@ class CutNucleus(layers.Layer):
         row, column, diameter, glass = self.find(images)
         side, pixels = diameter * self.diameters, images.shape[1]
         down, across = _weights(row, side, pixels, self.size), _weights(column, side, pixels, self.size)
-        lines = ops.reshape(ops.matmul(down, ops.reshape(ops.cast(images, "float32"), (-1, pixels, pixels * 3))), (-1, self.size, pixels, 3))
-        square = ops.matmul(across[:, None], lines)
-        covered = ops.sum(down, axis=2)[:, :, None, None] * ops.sum(across, axis=2)[:, None, :, None]
-        return cells.GLASS * ops.minimum((square + 1) / (glass + 1), 1.0) * covered + cells.GLASS * (1 - covered)
+        planes = ops.transpose(ops.cast(images, "float32"), (0, 3, 1, 2))  # rows and columns last: what follows is several times faster
+        square = ops.matmul(ops.matmul(down[:, None], planes), ops.transpose(across, (0, 2, 1))[:, None])
+        lit = ops.minimum((square + 1) / (ops.transpose(glass, (0, 3, 1, 2)) + 1), 1.0)
+        covered = ops.sum(down, axis=2)[:, None, :, None] * ops.sum(across, axis=2)[:, None, None, :]
+        return ops.transpose(cells.GLASS * (1 - covered * (1 - lit)), (0, 2, 3, 1))
 
     def get_config(self):
         return super().get_config() | {"size": self.size, "diameters": self.diameters}

@@ -10,6 +10,7 @@ import base64
 import io
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -88,8 +89,8 @@ def refresh_boxes() -> None:
 
 def refresh_results() -> None:
     "Run the notebooks of the kept results; write README.md, results/report.html and the boxes of the study's chapters."
-    for name in RESULTS:
-        execute(NBS / name)
+    with ThreadPoolExecutor(len(RESULTS)) as pool:
+        list(pool.map(execute, [NBS / name for name in RESULTS]))
     (home() / "README.md").write_text(readme(), encoding="utf-8")
     write_page(home() / "results/report.html", "results on real cells", [NBS / RESULTS[0]])
     refresh_boxes()
