@@ -239,17 +239,28 @@ def compare_curves(histories: dict[str, pd.DataFrame], title: str) -> plt.Figure
     return figure
 
 # %% ../nbs/41_figures.ipynb #cell27
+def _draw_counts(axis: plt.Axes, counts: pd.DataFrame, names: list[str], size: float):
+    "Counts on squares that are coloured by their share of the true class. Seaborn's heatmap would draw the whole figure once a panel."
+    share = counts.div(counts.sum(axis=1).clip(lower=1), axis=0).to_numpy()
+    drawn = axis.pcolormesh(share, cmap="Blues", vmin=0, vmax=1, edgecolors="white", linewidth=0.5)
+    for (row, column), count in np.ndenumerate(counts.to_numpy()):
+        axis.text(column + 0.5, row + 0.5, f"{count:,}", ha="center", va="center", fontsize=size, color="white" if share[row, column] > 0.55 else "#262626")
+    places = np.arange(len(names)) + 0.5
+    axis.set_xticks(places, names, rotation=40, ha="right")
+    axis.set_yticks(places, names)
+    axis.set(xlabel="predicted", ylabel="true", ylim=(len(names), 0), aspect="equal")
+    axis.grid(visible=False)
+    axis.spines[:].set_visible(False)
+    return drawn
+
+
 def confusion_matrix(counts: pd.DataFrame, title: str) -> plt.Figure:
     "Counts of `bloodcell.metrics.confusion`, coloured by their share of the true class: rows are true, columns predicted."
-    share = counts.div(counts.sum(axis=1).clip(lower=1), axis=0)
-    names = [in_full(label) for label in counts.index]
     side = 0.58 * len(counts)
     figure, axis = plt.subplots(figsize=(side + 2.4, side + 1.5))
-    sns.heatmap(share, annot=counts.map("{:,}".format), fmt="", cmap="Blues", vmin=0, vmax=1, square=True, ax=axis, linewidths=0.5,
-                xticklabels=names, yticklabels=names, annot_kws={"size": 8}, cbar_kws={"label": "share of the true class", "shrink": 0.7})
-    axis.set(xlabel="predicted", ylabel="true", title=title)
-    axis.set_xticklabels(axis.get_xticklabels(), rotation=40, ha="right")
-    axis.set_yticklabels(axis.get_yticklabels(), rotation=0)
+    drawn = _draw_counts(axis, counts, [in_full(label) for label in counts.index], 8)
+    figure.colorbar(drawn, ax=axis, label="share of the true class", shrink=0.7)
+    axis.set_title(title)
     return figure
 
 
@@ -263,14 +274,10 @@ def confusion_panels(tables: dict[str, pd.DataFrame], title: str, across: int = 
     for axis, (name, table) in zip(axes.flat, tables.items(), strict=False):
         counts = metrics.confusion(table)
         names = [shown(label).replace("immature\ngranulocyte", "imm. gran.") for label in counts.index]
-        sns.heatmap(counts.div(counts.sum(axis=1).clip(lower=1), axis=0), annot=counts, fmt="d", cmap="Blues", vmin=0, vmax=1, square=True, cbar=False, ax=axis,
-                    linewidths=0.5, xticklabels=names, yticklabels=names, annot_kws={"size": 7})
+        _draw_counts(axis, counts, names, 7)
         head = name.replace("_", " ").replace(", ", ",\n")
         axis.set_title(f"{head}: {metrics.summary(table)['accuracy']:.1%} right", loc="left", fontsize=9)
-        axis.set(xlabel="predicted", ylabel="true")
         axis.tick_params(labelsize=7)
-        axis.set_xticklabels(axis.get_xticklabels(), rotation=40, ha="right")
-        axis.set_yticklabels(axis.get_yticklabels(), rotation=0)
     figure.suptitle(title, fontsize=10, x=0.02, ha="left")
     return figure
 

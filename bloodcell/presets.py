@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FOLDER', 'SIDE', 'OUTPUTS', 'FEWEST_COUNTED', 'Answer', 'NEEDED', 'FIELD', 'MEASURES', 'names', 'onnx_session',
            'by_keras', 'Preset', 'load', 'square', 'is_field', 'cut_cells', 'read', 'answers', 'classify', 'predict',
-           'explain', 'measure']
+           'no_cells', 'explain', 'measure']
 
 # %% ../nbs/40_presets.ipynb #cell3
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ from PIL import Image
 from scipy import ndimage
 
 from . import cells, datasets
-from .config import BloodcellError
+from .config import BloodcellError, rng_for
 from .images import DIAMETERS, open_image
 from .runs import network_facts
 
@@ -240,6 +240,20 @@ def predict(
     found = classify(preset, squares, count)
     table = table.join(found.set_axis(table.index[table["note"] == ""]))
     return table.assign(**table[["class", "set"]].fillna(""), known=table["known"].eq(True)), problems
+
+# %% ../nbs/40_presets.ipynb #ac95b8b1
+def no_cells(count: int = 48) -> dict[str, list[np.ndarray]]:
+    "Pictures without a white cell, uint8 (SIDE, SIDE, 3) each: drawn glass with red cells, and pieces of the two photographs that come with scikit-learn."
+    from sklearn.datasets import load_sample_images
+
+    from bloodcell import synthetic
+
+    rng = rng_for(0, "no cells")
+    glass = [synthetic.draw_image(None, synthetic.draw_slide(rng), rng, SIDE) for _ in range(count)]
+    pieces = [Image.fromarray(photograph[top:top + side, left:left + side]) for photograph in load_sample_images().images for side in (100, 200)
+              for top in range(0, len(photograph) - side + 1, side) for left in range(0, photograph.shape[1] - side + 1, side)]
+    chosen = rng.permutation(len(pieces))[:count]
+    return {"glass without a white cell (drawn)": glass, "photographs of other things": [square(pieces[place]) for place in sorted(chosen)]}
 
 # %% ../nbs/40_presets.ipynb #cell22
 def explain(

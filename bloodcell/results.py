@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['CONTROLS_CHAPTER', 'PROFILE_ORDER', 'FIVE', 'DATA_OF', 'OUTPUTS', 'results_root', 'save_table', 'save_figure', 'keep',
            'kept', 'kept_controls', 'best_of', 'kept_table', 'kept_abroad', 'overview', 'kept_ablations', 'kept_speeds',
-           'kept_claims', 'KeptPreset', 'kept_preset', 'preset_scores', 'model_card', 'PaperOutput', 'outputs_table']
+           'kept_trust', 'kept_claims', 'KeptPreset', 'kept_preset', 'preset_scores', 'kept_unknown', 'model_card',
+           'PaperOutput', 'outputs_table']
 
 # %% ../nbs/51_results.ipynb #cell3
 import shutil
@@ -18,7 +19,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from .calibration import calibration_error
+from . import presets
+from .calibration import TRUST, by_kind, calibration_error, trust_table
 from .claims import claims_table
 from .config import BloodcellError, atomic, home
 from .dataset import WITHOUT
@@ -196,6 +198,17 @@ def kept_speeds(where: str | Path | None = None) -> pd.DataFrame:
     return table.groupby(["recipe", "pixels", "device", "backend"], sort=False)["images_a_second"].max().round().reset_index()
 
 
+def kept_trust(where: str | Path | None = None) -> pd.DataFrame:
+    "What the probabilities of networks are worth: `cells` (held out, or of a laboratory left out), and the columns of `bloodcell.calibration.trust_table`."
+    places = [(f"{data}, held out", [one for one in best_of(data, where) if one.protocol == "group-disjoint"]) for data in ("pbc", "kaggle", "lisc")]
+    places += [(f"{protocol.removeprefix(WITHOUT)}, left out", [one for one in kept_abroad(where) if one.protocol == protocol]) for protocol in sorted({one.protocol for one in kept_abroad(where)})]
+    tables = []
+    for cells, found in places:
+        trained = by_protocol([one for one in found if one.status == "run" and one.recipe.method in ("network", "head") and not one.recipe.fold])
+        tables.append(trust_table({recipe: [one.predictions for one in same] for (recipe, _), same in trained.items()}).assign(cells=cells))
+    return pd.concat(tables, ignore_index=True)[["cells", "recipe", "seeds", *TRUST]]
+
+
 def kept_claims(datasets: Sequence[str] = ("pbc", "kaggle", "lisc"), where: str | Path | None = None) -> pd.DataFrame:
     "All claims with what was measured on their own data, or the reason why nothing was."
     return _kept_claims(tuple(datasets), str(where or results_root())).copy()
@@ -232,6 +245,21 @@ def preset_scores(preset: KeptPreset) -> pd.DataFrame:
     rows = [{"cells": name} | worth([table]) | {"calibration_error": calibration_error(table), "strange": float((table["strangeness"] > preset.record["strangest"]).mean())}
             for name, table in tables.items()]
     return pd.DataFrame(rows).drop(columns=["macro_f1_sd", "seeds"])
+
+
+def kept_unknown(preset: KeptPreset) -> pd.DataFrame:
+    "One row a kind of picture that is none of the preset's classes, beside known cells (`against`): `bloodcell.calibration.by_kind`, of unknown cells of other laboratories, and of pictures that show no cell."
+    held, limit = on(preset.own, "test"), preset.record["strangest"]
+    held = held[held["site"] == "pbc"]
+    tables = []
+    for data, (known, unknown) in preset.elsewhere.items():
+        if "kind" in unknown:
+            tables += [by_kind(cells, unknown, limit).assign(of=data, against=name) for name, cells in ((data, known), ("pbc, held out", held))]
+    shipped = presets.load(presets.names()[0])
+    nothing = pd.concat([presets.classify(shipped, pictures).assign(kind=kind) for kind, pictures in presets.no_cells().items()], ignore_index=True)
+    tables.append(by_kind(held, nothing.assign(group=[f"picture {number}" for number in nothing.index]), limit).assign(of="no laboratory", against="pbc, held out"))
+    table = pd.concat(tables, ignore_index=True)
+    return table[["of", "kind", "against", *table.columns.drop(["of", "kind", "against"])]]
 
 
 def model_card(preset: KeptPreset) -> str:

@@ -246,15 +246,16 @@ def _draw_nucleus(patch, kind, slide, rng, centre, radius, body) -> None:
 
 # %% ../nbs/11_synthetic.ipynb #cell25
 def draw_image(
-    kind: Kind,  # one of `KINDS`
+    kind: Kind | None,  # one of `KINDS`; `None` for glass without a white cell
     slide: Slide,  # from `draw_slide`
     rng: np.random.Generator,  # the image's own generator
     size: int = SIZE,  # width and height in pixels
 ) -> np.ndarray:
     "A field with one cell of `kind` in the middle: uint8 RGB, (size, size, 3)."
     canvas = np.broadcast_to(slide.background, (size, size, 3)).astype("float32").copy()
-    draw_red_cells(canvas, slide, rng, clear=kind.radius * size)
-    draw_cell(canvas, kind, slide, rng)
+    draw_red_cells(canvas, slide, rng, clear=kind.radius * size if kind else 0)
+    if kind:
+        draw_cell(canvas, kind, slide, rng)
     y, x = np.ogrid[-1:1:size * 1j, -1:1:size * 1j]
     canvas *= (1 + slide.light[0] * x + slide.light[1] * y).astype("float32")[..., None]
     blur = max(slide.blur * rng.normal(1, 0.2), 0)
