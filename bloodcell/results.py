@@ -262,11 +262,12 @@ def kept_unknown(preset: KeptPreset) -> pd.DataFrame:
     return table[["of", "kind", "against", *table.columns.drop(["of", "kind", "against"])]]
 
 
-def model_card(preset: KeptPreset) -> str:
-    "What a user of the preset has to know, as Markdown, from its record and its predictions."
+def model_card(preset: KeptPreset, unknown: pd.DataFrame) -> str:
+    "What a user of the preset has to know, as Markdown, from its record, its predictions and `kept_unknown`."
     record, scores = preset.record, preset_scores(preset)
     data = "\n".join(f"- {site['title']}: {site['images']:,} images, {site['licence']}" for site in record["trained_on"])
     lines = "\n".join(f"| {row.cells} | {row.accuracy:.3f} | {row.macro_f1:.3f} ({row.ci_low:.3f} to {row.ci_high:.3f}) | {row.n:,} in {row.groups:,} | {row.strange:.0%} |" for row in scores.itertuples())
+    strangers = "; ".join(f"{row.kind} {row.auroc_strangeness:.2f}" for row in unknown[unknown["of"] == unknown["against"]].itertuples()) or "not measured"
     return f"""# Model card
 
 **What it is.** {record['recipe']}, version {record['version']}: EfficientNet-Lite0 behind a search for the nucleus, for pictures of one stained blood cell. It names {', '.join(record['classes'])}.
@@ -285,7 +286,7 @@ Neither set says much about the people the blood came from: no age, no sex, no d
 | --- | --- | --- | --- | --- |
 {lines}
 
-**What it cannot do.** Blasts, plasma cells, variant lymphocytes and smudge cells are none of its classes; it names them as something else, and its measure of strangeness finds only a part of them. Stages of immature granulocytes are one class. Other stains and cameras cost accuracy, as the table says.
+**What it cannot do.** Blasts, plasma cells, variant lymphocytes and smudge cells are none of its classes; it names them as something else, and its measure of strangeness finds only a part of them (AUROC against known cells of the same laboratory: {strangers}). Stages of immature granulocytes are one class. Other stains and cameras cost accuracy, as the table says.
 """
 
 # %% ../nbs/51_results.ipynb #cell17
