@@ -218,14 +218,15 @@ def auroc_interval(
 ) -> tuple[float, float, float]:
     "`unknown_auroc`, and the ends of its 95 % interval over groups; a patient with cells of both kinds is drawn with both."
     names, places = np.unique(np.r_[known["group"].astype(str), unknown["group"].astype(str)], return_inverse=True)
-    first, second = places[:len(known)], places[len(known):]
+    (columns, first), (rows, second) = (np.unique(some, return_inverse=True) for some in (places[:len(known)], places[len(known):]))
     scores, others = known["score"].to_numpy(), unknown["score"].to_numpy()
-    wins = np.zeros((len(names), len(names)))
+    wins = np.zeros((len(rows), len(columns)))  # of each group of unknown cells over each group of known ones
     for group, score in zip(second, others, strict=True):
-        wins[group] += np.bincount(first, (score > scores) + 0.5 * (score == scores), len(names))
+        wins[group] += np.bincount(first, (score > scores) + 0.5 * (score == scores), len(columns))
     times = rng_for(seed, "auroc interval").multinomial(len(names), np.full(len(names), 1 / len(names)), draws).astype(float)
-    pairs = (times @ np.bincount(second, minlength=len(names))) * (times @ np.bincount(first, minlength=len(names)))
-    again = ((times @ wins) * times).sum(axis=1) / np.maximum(pairs, 1)
+    drawn, beside = times[:, rows], times[:, columns]
+    pairs = (drawn @ np.bincount(second)) * (beside @ np.bincount(first))
+    again = ((drawn @ wins) * beside).sum(axis=1) / np.maximum(pairs, 1)
     return unknown_auroc(scores, others), *np.quantile(again, [0.025, 0.975])
 
 # %% ../nbs/35_calibration.ipynb #996afa3e

@@ -179,8 +179,10 @@ def write_evaluation(found: Evaluation, folder: str | Path) -> Path:
     trust = comparisons.reliability_and_risk({"this network": found.table}, "How sure, and how right")
     trained = ", ".join(f"{site['title']} ({site['images']:,} images)" for site in found.preset.facts["trained_on"])
     parts = [("What was found", _verdict(found)), ("Class by class", _rows(classes) + _picture(confusion, "confusion matrix")), ("How far its probabilities can be trusted", _picture(trust, "reliability diagram and risk-coverage curve")),
-             ("How far these images are from the training images", _rows(found.shift)), ("The surest mistakes", _mistakes(found)), *([("Kinds of cells that the network does not know", KINDS + _rows(found.kinds))] if len(found.kinds) else []),
+             ("How far these images are from the training images", _rows(found.shift)), ("The surest mistakes", _mistakes(found)),
              ("How this was made", f"<p>Network {html.escape(found.preset.file.name)}, version {found.preset.facts['version']}, trained on {html.escape(trained)}. {len(found.excluded)} file(s) could not be used (excluded.csv). Research use: this is no medical device.</p>")]
+    if len(found.kinds):
+        parts.insert(-1, ("Kinds of cells that the network does not know", KINDS + _rows(found.kinds)))
     page = "".join(f"<h2>{title}</h2>{body}" for title, body in parts)
     with atomic(folder / "report.html") as scratch:
         scratch.write_text(f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(found.entry.title)}</title><style>{STYLE}</style><h1>{html.escape(found.entry.title)}</h1>{page}</html>', encoding="utf-8")
