@@ -201,8 +201,8 @@ def kept_speeds(where: str | Path | None = None) -> pd.DataFrame:
 def kept_trust(where: str | Path | None = None) -> pd.DataFrame:
     "What the probabilities of networks are worth: `cells` (held out, or of a laboratory left out), and the columns of `bloodcell.calibration.trust_table`."
     places = [(f"{data}, held out", [one for one in best_of(data, where) if one.protocol == "group-disjoint"]) for data in ("pbc", "kaggle", "lisc")]
-    places += [(f"{protocol.removeprefix(WITHOUT)}, left out", [one for one in kept_abroad(where) if one.protocol == protocol]) for protocol in sorted({one.protocol for one in kept_abroad(where)})]
-    tables = []
+    abroad, tables = kept_abroad(where), []
+    places += [(f"{protocol.removeprefix(WITHOUT)}, left out", [one for one in abroad if one.protocol == protocol]) for protocol in sorted({one.protocol for one in abroad})]
     for cells, found in places:
         trained = by_protocol([one for one in found if one.status == "run" and one.recipe.method in ("network", "head") and not one.recipe.fold])
         tables.append(trust_table({recipe: [one.predictions for one in same] for (recipe, _), same in trained.items()}).assign(cells=cells))
