@@ -146,6 +146,6 @@ def on_confidence(where: str | Path | None = None) -> str:
                          f"Leaving the least sure fifth to a person lifts accuracy by {100 * rows['gained'].min():.0f} to {100 * rows['gained'].max():.0f} points.")
     if preset:
         unknown = kept_unknown(preset).query("of == against")
-        said = "; ".join(f"{one.kind} {one.auroc_strangeness:.2f} ({one.ci_low:.2f} to {one.ci_high:.2f})" for one in unknown.itertuples())
+        said = "; ".join(f"{of}: " + ", ".join(f"{one.kind} {one.auroc_strangeness:.2f} ({one.ci_low:.2f} to {one.ci_high:.2f})" for one in rows.itertuples()) for of, rows in unknown.groupby("of"))
         lines.append(f"Cells of kinds that the preset does not know, against known cells of the same laboratory, AUROC of strangeness: {said}.")
     return _box(lines)

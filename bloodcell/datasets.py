@@ -85,6 +85,15 @@ class DataSet:
         "The labels, in the order of the tables."
         return tuple(sorted(set(self.folders.values()) - {""}))
 
+    @property
+    def other_kinds(self) -> tuple[str, ...]:
+        "Kinds of cells that lie in the set and are not learned from, such as blasts."
+        return tuple(name for name in self.not_used if name not in self.parts)
+
+    def with_other_kinds(self) -> "DataSet":
+        "The set with those kinds as labels, to ask what a network says about cells that it does not know."
+        return replace(self, folders=dict(self.folders) | {kind: kind for kind in self.other_kinds}, not_used={name: why for name, why in self.not_used.items() if name in self.parts})
+
 # %% ../nbs/10_datasets.ipynb #cell10
 PACKAGE = Path(bloodcell.__file__).parent
 _PBC_SUBCLASSES = {"BNE": "band neutrophil", "SNE": "segmented neutrophil", "MMY": "metamyelocyte", "MY": "myelocyte",

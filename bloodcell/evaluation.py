@@ -104,8 +104,8 @@ def evaluate(
 ) -> Evaluation:
     "The preset's answers to all readable cells of a data set. Raises `BloodcellError` for what a person can mend."
     entry, root = datasets.find(data)
-    images, excluded = quality.exclude(read_manifest(entry, root)[0])
-    meant = class_map(images["label"].unique(), preset.classes, given)
+    images, excluded = quality.exclude(read_manifest(entry.with_other_kinds(), root)[0])
+    meant = class_map(images["label"].unique(), preset.classes, dict.fromkeys(entry.other_kinds, UNKNOWN) | dict(given or {}))
     images = images.assign(kind=images["label"], label=images["label"].map(meant), site=entry.name, split="test").query("label != ''").reset_index(drop=True)
     if not images["label"].isin(preset.classes).any():
         raise BloodcellError(f"no image of {data} shows a class that the network knows ({', '.join(preset.classes)}): nothing can be evaluated")

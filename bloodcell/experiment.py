@@ -98,7 +98,7 @@ class Outcome(Experiment):
     def predictions(self) -> pd.DataFrame:
         "The predictions table of all images."
         file = self.folder / "predictions.csv"
-        return read_predictions(file if file.is_file() else f"{file}.gz")  # kept results are compressed
+        return read_predictions(file if file.is_file() else f"{file}.xz")  # kept results are compressed
 
     @cached_property
     def history(self) -> pd.DataFrame | None:

@@ -77,7 +77,7 @@ def keep(
         table = one.predictions.drop(columns="site")
         if one.protocol.startswith(WITHOUT):  # nothing is computed from the training images of four laboratories, and they are most of the megabytes
             table = table[table["split"] != "train"]
-        write_table(table, place / "predictions.csv.gz")
+        write_table(table, place / "predictions.csv.xz")
         shutil.copyfile(one.folder / "record.json", place / "record.json")
         if one.history is not None:
             write_table(one.history, place / "history.csv")
@@ -90,11 +90,11 @@ def _keep_preset(folder: Path, target: Path) -> list[str]:
     for name in ("record.json", "history.csv"):
         target.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / name, target / name)
-    write_table(pd.read_csv(folder / "predictions.csv", keep_default_na=False), target / "predictions.csv.gz")
+    write_table(pd.read_csv(folder / "predictions.csv", keep_default_na=False), target / "predictions.csv.xz")
     evaluated = sorted(path.parent for path in folder.glob("evaluations/*/predictions.csv"))
     for place in evaluated:
         for name in ("predictions", "unknown", "shift"):
-            write_table(pd.read_csv(place / f"{name}.csv", keep_default_na=False), target / "evaluations" / place.name / f"{name}.csv.gz")
+            write_table(pd.read_csv(place / f"{name}.csv", keep_default_na=False), target / "evaluations" / place.name / f"{name}.csv.xz")
     return ["preset", *(f"evaluation on {place.name}" for place in evaluated)]
 
 # %% ../nbs/51_results.ipynb #cell9
@@ -233,9 +233,9 @@ def kept_preset(name: str = "preset", where: str | Path | None = None) -> KeptPr
     folder = Path(where or results_root()) / name
     if not (folder / "record.json").is_file():
         return None
-    places = {path.parent.name: path.parent for path in sorted(folder.glob("evaluations/*/predictions.csv.gz"))}
-    return KeptPreset(read_json(folder / "record.json"), read_predictions(folder / "predictions.csv.gz"),
-                      {data: (read_predictions(place / "predictions.csv.gz"), pd.read_csv(place / "unknown.csv.gz")) for data, place in places.items()})
+    places = {path.parent.name: path.parent for path in sorted(folder.glob("evaluations/*/predictions.csv.xz"))}
+    return KeptPreset(read_json(folder / "record.json"), read_predictions(folder / "predictions.csv.xz"),
+                      {data: (read_predictions(place / "predictions.csv.xz"), pd.read_csv(place / "unknown.csv.xz")) for data, place in places.items()})
 
 # %% ../nbs/51_results.ipynb #cell15
 def preset_scores(preset: KeptPreset) -> pd.DataFrame:

@@ -8,9 +8,9 @@ __all__ = ['PACKAGES', 'FACTS', 'keras_backend', 'environment', 'code_version', 
 
 # %% ../nbs/01_runs.ipynb #cell3
 import ast
-import gzip
 import hashlib
 import json
+import lzma
 import os
 import platform
 import subprocess
@@ -122,7 +122,7 @@ def write_table(frame: pd.DataFrame, path: str | Path) -> Path:
     "Write a CSV without its index: six decimals, `\\n` line ends, the old file kept until the new one is whole."
     content = frame.to_csv(index=False, float_format="%.6f", lineterminator="\n").encode()
     with atomic(path) as scratch:
-        scratch.write_bytes(gzip.compress(content, mtime=0) if str(path).endswith(".gz") else content)
+        scratch.write_bytes(lzma.compress(content) if str(path).endswith(".xz") else content)
     return Path(path)
 
 

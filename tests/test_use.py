@@ -167,6 +167,18 @@ def test_labels_without_a_class_are_asked_for(cells, tmp_path):
     assert found.returncode != 0 and "Traceback" not in found.stderr
 
 
+def test_kinds_that_a_known_set_leaves_out_are_asked_about(cells, tmp_path):
+    place = tmp_path / "data/deepapl"
+    place.mkdir(parents=True)
+    rows = [(f"{kind}{number}.png", kind, number) for kind in ("neutrophil", "lymphocyte", "blast") for number in range(4)]
+    for name, _, number in rows:
+        shutil.copy(cells / f"cell{number}.png", place / name)
+    pd.DataFrame(rows, columns=["path", "label", "group"]).to_csv(place / "images.csv", index=False)
+    found = run_bloodcell("evaluate", "blood8", "deepapl", "--out", tmp_path / "page", BLOODCELL_DATA=tmp_path / "data")
+    assert found.returncode == 0, found.stderr
+    assert pd.read_csv(tmp_path / "page/kinds.csv")["kind"].tolist() == ["blast"] and len(pd.read_csv(tmp_path / "page/predictions.csv")) == 8
+
+
 def test_the_shipped_preset_names_real_cells(real_data, tmp_path):
     root = real_data / "samples/pbc-original/PBC_dataset_normal_DIB"
     if not root.is_dir():
