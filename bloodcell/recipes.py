@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['PAPERS', 'BACKBONES', 'METHODS', 'TOLD', 'COLOUR', 'SRAVANI', 'HYBRID_NETWORK', 'HYBRID', 'ENSEMBLE', 'KHALIL',
            'KHALIL_PLAIN', 'KHALIL_MOBILENET', 'KHALIL_SCRATCH', 'JARJEES', 'JARJEES_VGG16', 'JARJEES_MOBILENET',
-           'ASGHAR_FROZEN', 'ASGHAR_READINGS', 'ASGHAR_TEN', 'ASGHAR', 'FINE_TUNED', 'AVERAGED', 'AT_HOME', 'ABLATIONS',
-           'RECIPES', 'ACROSS', 'Paper', 'Backbone', 'get_backbone', 'NoWeights', 'weights_file', 'weights_key',
-           'Settings', 'Recipe', 'get_recipe']
+           'ASGHAR_FROZEN', 'ASGHAR_READINGS', 'ASGHAR_TEN', 'ASGHAR', 'FINE_TUNED', 'AVERAGED', 'AT_HOME', 'AGAIN',
+           'ABLATIONS', 'RECIPES', 'ACROSS', 'Paper', 'Backbone', 'get_backbone', 'NoWeights', 'weights_file',
+           'weights_key', 'Settings', 'Recipe', 'get_recipe']
 
 # %% ../nbs/20_recipes.ipynb #cell3
 import hashlib
@@ -94,7 +94,7 @@ def weights_key(name: str, top: bool = False) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file else "keras.applications"
 
 # %% ../nbs/20_recipes.ipynb #cell13
-METHODS = ("network", "head", "classifier", "ensemble", "colour")
+METHODS = ("network", "head", "again", "classifier", "ensemble", "colour")
 TOLD = ("paper", "title", "chosen", "protocols", "stands_in_for", "held_against", "differs")  # what is told to the reader and changes no result
 
 
@@ -106,7 +106,7 @@ def _check(recipe: "Recipe") -> None:
         raise BloodcellError(f"recipe {recipe.name!r}: labels are 'classes' or 'ten', and not {recipe.labels!r}")
     if min(recipe.batch_size, *recipe.epochs) < 1:
         raise BloodcellError(f"recipe {recipe.name!r}: batch_size and epochs must be 1 or more")
-    if recipe.method in ("classifier", "ensemble") and not recipe.members:
+    if recipe.method in ("again", "classifier", "ensemble") and not recipe.members:
         raise BloodcellError(f"recipe {recipe.name!r}: a {recipe.method} needs members")
 
 # %% ../nbs/20_recipes.ipynb #cell14
@@ -282,6 +282,11 @@ AT_HOME = replace(FINE_TUNED, name="fine_tuned_at_home", title=f"{FINE_TUNED.tit
                   augmentation=FINE_TUNED.augmentation | dict(scale=(0.9, 1.11)), stain=dict(gain=0.1, tint=0.05, mix=0.03, light=0.02),
                   chosen="For cells of the laboratory it learns from: 128 px, all images in each of ten epochs, and a stain that changes as little as it does inside one laboratory; the rest as in `fine_tuned`.")
 
+AGAIN = tuple(replace(trained, name=f"{trained.name}_{how}", title=f"{trained.title}, {words}", method="again", network=how, members=(trained,), chosen=chosen) for trained, how, words, chosen in (
+    (AT_HOME, "turned", "turned copies", "The same network, asked about the eight ways to lay a test image down; the mean is its answer."),
+    (AVERAGED, "turned", "turned copies", "The same network, asked about the eight ways to lay a test image down; the mean is its answer."),
+    (AVERAGED, "statistics", "statistics of the test slides", "The same network; each of its layers sees 512 test images, without their names, with the mean and spread that training images have there.")))
+
 ABLATIONS = tuple(replace(FINE_TUNED, name=f"fine_tuned_{name}", title=f"{FINE_TUNED.title}, {words}", protocols=(), **changes) for name, words, changes in (
     ("whole_image", "whole images", {"pixels": Pixels(64)}), ("one_stain", "no stain augmentation", {"stain": {}}),
     ("other_cameras", "with random blur, noise and hidden edges", {"camera": dict(blur=2.0, noise=0.05, window=0.2)}),
@@ -292,10 +297,10 @@ ABLATIONS = tuple(replace(FINE_TUNED, name=f"fine_tuned_{name}", title=f"{FINE_T
 # %% ../nbs/20_recipes.ipynb #cell28
 RECIPES = {recipe.name: recipe for recipe in (
     COLOUR, SRAVANI, HYBRID_NETWORK, *_MEMBERS, *HYBRID, *ENSEMBLE, KHALIL, KHALIL_PLAIN, KHALIL_MOBILENET, KHALIL_SCRATCH, JARJEES, JARJEES_VGG16, JARJEES_MOBILENET,
-    *ASGHAR_FROZEN, *ASGHAR_READINGS, ASGHAR_TEN, ASGHAR, FINE_TUNED, AVERAGED, AT_HOME, *ABLATIONS)}
+    *ASGHAR_FROZEN, *ASGHAR_READINGS, ASGHAR_TEN, ASGHAR, FINE_TUNED, AVERAGED, AT_HOME, *AGAIN, *ABLATIONS)}
 
 
-ACROSS = (COLOUR.name, SRAVANI.name, ASGHAR.name, "asghar2023_mobilenetv2", "asghar2023_vgg16", FINE_TUNED.name, AVERAGED.name, *(recipe.name for recipe in ABLATIONS))  # what is run where one laboratory after the other is left out
+ACROSS = (COLOUR.name, SRAVANI.name, ASGHAR.name, "asghar2023_mobilenetv2", "asghar2023_vgg16", FINE_TUNED.name, AVERAGED.name, *(recipe.name for recipe in (*AGAIN[1:], *ABLATIONS)))  # what is run where one laboratory after the other is left out
 
 
 def get_recipe(

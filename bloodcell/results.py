@@ -286,7 +286,7 @@ Neither set says much about the people the blood came from: no age, no sex, no d
 | --- | --- | --- | --- | --- |
 {lines}
 
-**What it cannot do.** Blasts, plasma cells, variant lymphocytes and smudge cells are none of its classes; it names them as something else, and its measure of strangeness finds only a part of them (AUROC against known cells of the same laboratory: {strangers}). Stages of immature granulocytes are one class. Other stains and cameras cost accuracy, as the table says.
+**What it cannot do.** Blasts, plasma cells, variant lymphocytes, smudge cells and pictures of several cells (`mixt` in LISC) are none of its classes; it names them as something else, and its measure of strangeness finds only a part of them (AUROC against known cells of the same laboratory: {strangers}). Stages of immature granulocytes are one class. Other stains and cameras cost accuracy, as the table says.
 """
 
 # %% ../nbs/51_results.ipynb #cell17

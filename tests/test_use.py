@@ -176,7 +176,8 @@ def test_kinds_that_a_known_set_leaves_out_are_asked_about(cells, tmp_path):
     pd.DataFrame(rows, columns=["path", "label", "group"]).to_csv(place / "images.csv", index=False)
     found = run_bloodcell("evaluate", "blood8", "deepapl", "--out", tmp_path / "page", BLOODCELL_DATA=tmp_path / "data")
     assert found.returncode == 0, found.stderr
-    assert pd.read_csv(tmp_path / "page/kinds.csv")["kind"].tolist() == ["blast"] and len(pd.read_csv(tmp_path / "page/predictions.csv")) == 8
+    assert pd.read_csv(tmp_path / "page/kinds.csv")["kind"].tolist() == ["blast"]
+    assert len(pd.read_csv(tmp_path / "page/predictions.csv")) == 8
 
 
 def test_the_shipped_preset_names_real_cells(real_data, tmp_path):
