@@ -105,7 +105,7 @@ def write_plan(opened: Run, together: bool = False) -> Path:
 
     dataset = prepare(opened)
     modules = sorted(path.stem for path in Path(bloodcell.__file__).parent.glob("*.py") if path.stem not in ("_modidx", "__init__", "cli"))
-    experiments = {one.key: {"fingerprint": "" if together else one.fingerprint, "needs": one.needs, "threads": 2 if one.recipe.method in ("network", "head") else 1}
+    experiments = {one.key: {"fingerprint": "" if together else one.fingerprint, "needs": one.needs, "threads": 2 if one.recipe.method in ("network", "head", "again") else 1}
                    for one in plan(dataset, opened.profile, opened.training_seeds)}
     return write_json({"data": opened.data, "profile": opened.profile.name, "seed": opened.seed, "seeds": opened.seeds, "home": str(home()), "experiments": experiments,
                        "code": code_version(*modules), "split": dataset.facts["split_hash"]}, opened.folder / "plan.json")
