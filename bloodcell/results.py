@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['CONTROLS_CHAPTER', 'PROFILE_ORDER', 'FIVE', 'DATA_OF', 'OUTPUTS', 'results_root', 'save_table', 'save_figure', 'keep',
-           'kept', 'kept_controls', 'best_of', 'kept_table', 'kept_abroad', 'overview', 'kept_ablations', 'kept_speeds',
-           'kept_trust', 'kept_claims', 'KeptPreset', 'kept_preset', 'preset_scores', 'kept_unknown', 'model_card',
-           'PaperOutput', 'outputs_table']
+           'kept', 'kept_controls', 'best_of', 'kept_table', 'kept_abroad', 'equally_long', 'overview',
+           'kept_ablations', 'kept_speeds', 'kept_trust', 'kept_claims', 'KeptPreset', 'kept_preset', 'preset_scores',
+           'kept_unknown', 'model_card', 'PaperOutput', 'outputs_table']
 
 # %% ../nbs/51_results.ipynb #cell3
 import shutil
@@ -146,23 +146,37 @@ def kept_abroad(where: str | Path | None = None) -> list[Outcome]:
     return [one for one in best_of(FIVE, where) if one.has_predictions and one.recipe.name not in ablations]
 
 
+def equally_long(recipe: str, data: str, protocols: set[str], where: str | Path | None = None) -> dict[str, list[Outcome]]:
+    "A recipe's trained outcomes with each of these protocols, from the longest profile that has them all: what a split is worth is asked of trainings of one length. Empty where there is none."
+    for facts, outcomes in sorted(kept(where).values(), key=lambda run: PROFILE_ORDER.index(run[0]["profile"]["name"]), reverse=True):
+        found = {protocol: same for (name, protocol), same in by_protocol([one for one in outcomes if one.status == "run"]).items() if name == recipe and protocol in protocols}
+        if facts["data"] == data and set(found) == protocols:
+            return found
+    return {}
+
+
+def _right(outcomes: Sequence[Outcome], everything: bool = False) -> float:
+    "The mean accuracy of trainings, on test images or on all images."
+    return float(np.mean([summary(one.predictions.assign(split="test") if everything else one.predictions)["accuracy"] for one in outcomes])) if outcomes else np.nan
+
+
 def overview(where: str | Path | None = None) -> pd.DataFrame:
     """One row a network, all values accuracies on its first data set: `claimed`; `as_the_paper` (its own protocol, or its own way of counting, where that differs);
-    `group_disjoint`; and `elsewhere`, the mean over laboratories that were each left out of the training. Empty where it was not measured. The last row is about two trainings of our network: the preset,
+    `group_disjoint`, of a training as long; and `elsewhere`, the mean over laboratories that were each left out of the training. Empty where it was not measured. The last row is about two trainings of our network: the preset,
     on its held-out cells of PBC; and `recipe`, the best one `elsewhere`."""
     claims, rows = kept_claims(where=where), []
     abroad = across(kept_abroad(where))
     left_out = dict(list(abroad.groupby("recipe"))) if len(abroad) else {}
     ours = max((FINE_TUNED.name, AVERAGED.name), key=lambda name: left_out[name]["macro_f1"].mean() if name in left_out else 0)
-    for recipe, data, own, counted in (("sravani2023_cnn", "kaggle", "sravani2023", "test images"), ("khalil2022_vgg16_plain", "kaggle", "khalil2022", "test images"),
-                                       ("asghar2023_cnn", "pbc", "group-disjoint", "all images, as the paper counts"), ("asghar2023_mobilenetv2", "pbc", "", ""), (ours, "pbc", "", "")):
+    for recipe, data, own in (("sravani2023_cnn", "kaggle", "sravani2023"), ("khalil2022_vgg16_plain", "kaggle", "khalil2022"), ("asghar2023_cnn", "pbc", "all images"),
+                              ("asghar2023_mobilenetv2", "pbc", ""), (ours, "pbc", "")):
         measured = claims[claims["measured_by"].eq(recipe) & claims["metric"].eq("accuracy") & claims["label"].eq("")]
-        value = {name: measured.loc[measured["protocol"].eq(protocol) & measured["evaluated"].eq(evaluated), "value"]
-                 for name, protocol, evaluated in (("as_the_paper", own, counted), ("group_disjoint", "group-disjoint", "test images"))}
+        same = equally_long(recipe, data, {"group-disjoint", own} - {"", "all images"}, where)
+        fair = same.get("group-disjoint", [])
         left = left_out[recipe]["accuracy"] if recipe in left_out else []
         rows.append({"recipe": recipe, "network": FINE_TUNED.title if recipe == ours else get_recipe(recipe).title, "paper": PAPERS[get_recipe(recipe).paper].short if get_recipe(recipe).paper else "this study", "data": data,
-                     "claimed": measured["claimed"].max() if len(measured) else np.nan} | {name: found.iloc[0] if len(found) else np.nan for name, found in value.items()}
-                    | {"elsewhere": np.mean(left) if len(left) else np.nan, "laboratories": len(left)})
+                     "claimed": measured["claimed"].max() if len(measured) else np.nan, "as_the_paper": _right(fair, everything=True) if own == "all images" else _right(same.get(own, [])),
+                     "group_disjoint": _right(fair), "elsewhere": np.mean(left) if len(left) else np.nan, "laboratories": len(left)})
     if preset := kept_preset(where=where):
         here = on(preset.own, "test")
         rows[-1]["group_disjoint"] = summary(here[here["site"] == "pbc"])["accuracy"]
