@@ -215,15 +215,18 @@ def unjudged(verdicts: pd.Series) -> pd.Series:
 def in_short(
     table: pd.DataFrame,  # of `claims_table`
 ) -> pd.DataFrame:
-    "One row a paper and network: claims, how many were measured, how many hold, how many hold without overlap with training, and why others were not measured or have no verdict."
+    "One row a paper and network: claims, how many were measured, how many hold, how many hold without overlap with training, how many are surpassed and nowhere hold, and why others were not measured or have no verdict."
     rows = []
     for (paper, name), rest in table.groupby(["paper", "recipe"], sort=False):
         key = ["metric", "label", "place"]
         measured = rest[rest["value"].notna()]
-        good = measured[holds(measured["verdict"])]
+        good = measured[holds(measured["verdict"])].drop_duplicates(key)
+        lower = measured["metric"].str.contains("loss|error")  # is better
+        surpassed = measured[measured["verdict"].str.contains("above the claim") & ~lower | measured["verdict"].str.contains("below the claim") & lower].drop_duplicates(key)
         why = "; ".join(rest.loc[rest["value"].isna() | unjudged(rest["verdict"]), "verdict"].unique())
         rows.append({"paper": paper, "network": get_recipe(name).title, "claims": len(rest.drop_duplicates(key)), "measured": len(measured.drop_duplicates(key)),
-                     "hold": len(good.drop_duplicates(key)), "hold_without_overlap": len(good[good["overlap"].eq(0)].drop_duplicates(key)), "others": why})
+                     "hold": len(good), "hold_without_overlap": len(measured[holds(measured["verdict"]) & measured["overlap"].eq(0)].drop_duplicates(key)),
+                     "surpassed": len(surpassed.merge(good[key], how="left", indicator=True).query("_merge == 'left_only'")), "others": why})
     return pd.DataFrame(rows)
 
 # %% ../nbs/50_claims.ipynb #cell25
