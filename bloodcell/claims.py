@@ -212,21 +212,23 @@ def unjudged(verdicts: pd.Series) -> pd.Series:
     return verdicts.str.startswith("no verdict")
 
 
+def _places(rows: pd.DataFrame) -> set[tuple[str, str, str]]:
+    "Which claims rows are about: a claim may have been measured more than once."
+    return set(rows[["metric", "label", "place"]].itertuples(index=False, name=None))
+
+
 def in_short(
     table: pd.DataFrame,  # of `claims_table`
 ) -> pd.DataFrame:
     "One row a paper and network: claims, how many were measured, how many hold, how many hold without overlap with training, how many are surpassed and nowhere hold, and why others were not measured or have no verdict."
     rows = []
     for (paper, name), rest in table.groupby(["paper", "recipe"], sort=False):
-        key = ["metric", "label", "place"]
         measured = rest[rest["value"].notna()]
-        good = measured[holds(measured["verdict"])].drop_duplicates(key)
-        lower = measured["metric"].str.contains("loss|error")  # is better
-        surpassed = measured[measured["verdict"].str.contains("above the claim") & ~lower | measured["verdict"].str.contains("below the claim") & lower].drop_duplicates(key)
+        good = measured[holds(measured["verdict"])]
+        better = np.where(measured["metric"].str.contains("loss"), measured["verdict"].str.contains("below the claim"), measured["verdict"].str.contains("above the claim"))
         why = "; ".join(rest.loc[rest["value"].isna() | unjudged(rest["verdict"]), "verdict"].unique())
-        rows.append({"paper": paper, "network": get_recipe(name).title, "claims": len(rest.drop_duplicates(key)), "measured": len(measured.drop_duplicates(key)),
-                     "hold": len(good), "hold_without_overlap": len(measured[holds(measured["verdict"]) & measured["overlap"].eq(0)].drop_duplicates(key)),
-                     "surpassed": len(surpassed.merge(good[key], how="left", indicator=True).query("_merge == 'left_only'")), "others": why})
+        rows.append({"paper": paper, "network": get_recipe(name).title, "claims": len(_places(rest)), "measured": len(_places(measured)), "hold": len(_places(good)),
+                     "hold_without_overlap": len(_places(good[good["overlap"].eq(0)])), "surpassed": len(_places(measured[better]) - _places(good)), "others": why})
     return pd.DataFrame(rows)
 
 # %% ../nbs/50_claims.ipynb #cell25

@@ -112,7 +112,7 @@ def _check(recipe: "Recipe") -> None:
 # %% ../nbs/20_recipes.ipynb #cell14
 @dataclass(frozen=True)
 class Settings:
-    """What describes one experiment, enough to run it. `network` and its `arguments` name an entry of `bloodcell.models.NETWORKS`, `backbone` one of
+    """What describes one experiment, enough to run it. `network` and its `arguments` name an entry of `bloodcell.models.NETWORKS` or, where there are `members`, what is done with them, `backbone` one of
     `bloodcell.transfer.BACKBONES`; `features` says what of its last map a head gets (average, flatten or VGG's block4); `augmentation` holds arguments of `RandomAffine`, `stain` those of `StainJitter`, `camera` those of `CameraJitter`; `epochs` has one number a stage,
     and a training ends early after `patience` epochs without a lower validation loss; `balanced` images make an epoch, as many of each class of
     each site; with `decay` the learning rate rises for a twentieth of the steps and falls to nothing along half a cosine; with `averaging` it rises likewise and stays, and a moving average of the weights with that momentum is validated and kept in their place; `images` caps the training and validation images, `small` all images of a set without masks; `fold` (number, folds) keeps a part of the training images out.
