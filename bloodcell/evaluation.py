@@ -102,7 +102,7 @@ def evaluate(
     data: str,  # a folder with one subfolder a class, a CSV of path, label and group, or a data set of the catalogue
     given: Mapping[str, str] | None = None,  # label to class
 ) -> Evaluation:
-    "The preset's answers to all readable cells of a data set. Raises `BloodcellError` for what a person can mend."
+    "The preset's answers to all readable cells of a data set; the kinds that a set of the catalogue leaves out are unknown ones. Raises `BloodcellError` for what a person can mend."
     entry, root = datasets.find(data)
     images, excluded = quality.exclude(read_manifest(entry.with_other_kinds(), root)[0])
     meant = class_map(images["label"].unique(), preset.classes, dict.fromkeys(entry.other_kinds, UNKNOWN) | dict(given or {}))

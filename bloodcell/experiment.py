@@ -209,7 +209,7 @@ def _fit_colour(recipe: Recipe, data: Dataset, seed: int, folder: Path, members:
     numbers = np.concatenate([classical.colour_numbers(pixels[np.arange(start, min(start + 500, len(pixels)))]) for start in range(0, len(pixels), 500)])
     return Made(classical.colour_baseline().fit(numbers[train], data.codes[train]).predict_proba(numbers))
 
-
+# %% ../nbs/33_experiment.ipynb #c2470b43
 def _turned(network, source, asked: np.ndarray, data: Dataset) -> np.ndarray:
     from bloodcell import test_time, train
 
@@ -223,8 +223,8 @@ def _with_statistics(network, source, asked: np.ndarray, data: Dataset) -> np.nd
     from bloodcell import test_time, train
 
     rng, learned = rng_for(data.split_seed, "statistics"), data.rows("train")
-    each = SEEN // len(np.unique(data.strata[learned])) + 1
-    before = np.concatenate([rng.permutation(learned[data.strata[learned] == stratum])[:each] for stratum in np.unique(data.strata[learned])])
+    strata = np.unique(data.strata[learned])
+    before = np.concatenate([rng.permutation(learned[data.strata[learned] == stratum])[:SEEN // len(strata) + 1] for stratum in strata])
     here = rng.permutation(asked)[:SEEN]
     return train.predict(test_time.with_statistics_of(source[np.sort(here)], network, source[np.sort(before)]), source, asked)
 

@@ -282,10 +282,11 @@ AT_HOME = replace(FINE_TUNED, name="fine_tuned_at_home", title=f"{FINE_TUNED.tit
                   augmentation=FINE_TUNED.augmentation | dict(scale=(0.9, 1.11)), stain=dict(gain=0.1, tint=0.05, mix=0.03, light=0.02),
                   chosen="For cells of the laboratory it learns from: 128 px, all images in each of ten epochs, and a stain that changes as little as it does inside one laboratory; the rest as in `fine_tuned`.")
 
-AGAIN = tuple(replace(trained, name=f"{trained.name}_{how}", title=f"{trained.title}, {words}", method="again", network=how, members=(trained,), chosen=chosen) for trained, how, words, chosen in (
-    (AT_HOME, "turned", "turned copies", "The same network, asked about the eight ways to lay a test image down; the mean is its answer."),
-    (AVERAGED, "turned", "turned copies", "The same network, asked about the eight ways to lay a test image down; the mean is its answer."),
-    (AVERAGED, "statistics", "statistics of the test slides", "The same network; each of its layers sees 512 test images, without their names, with the mean and spread that training images have there.")))
+_ASKED = {"turned": ("turned copies", "The same network, asked about the eight ways to lay a test image down; the mean is its answer."),
+          "statistics": ("statistics of the test slides", "The same network; each of its layers sees 512 test images, without their names, with the mean and spread that training images have there.")}
+
+AGAIN = tuple(replace(trained, name=f"{trained.name}_{how}", title=f"{trained.title}, {_ASKED[how][0]}", method="again", network=how, members=(trained,), chosen=_ASKED[how][1])
+              for trained, how in ((AT_HOME, "turned"), (AVERAGED, "turned"), (AVERAGED, "statistics")))
 
 ABLATIONS = tuple(replace(FINE_TUNED, name=f"fine_tuned_{name}", title=f"{FINE_TUNED.title}, {words}", protocols=(), **changes) for name, words, changes in (
     ("whole_image", "whole images", {"pixels": Pixels(64)}), ("one_stain", "no stain augmentation", {"stain": {}}),
