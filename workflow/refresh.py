@@ -89,11 +89,12 @@ def refresh_boxes() -> None:
 
 def refresh_results() -> None:
     "Run the notebooks of the kept results; write README.md, results/report.html and the boxes of the study's chapters."
-    with ThreadPoolExecutor(len(RESULTS)) as pool:
-        list(pool.map(execute, [NBS / name for name in RESULTS]))
+    with ThreadPoolExecutor(2) as pool:  # the boxes need no notebook: they are made while the longer of the two still runs
+        tasks = [*(pool.submit(execute, NBS / name) for name in RESULTS), pool.submit(refresh_boxes)]
+    for task in tasks:
+        task.result()
     (home() / "README.md").write_text(readme(), encoding="utf-8")
     write_page(home() / "results/report.html", "results on real cells", [NBS / RESULTS[0]])
-    refresh_boxes()
 
 
 def readme() -> str:
