@@ -93,7 +93,7 @@ def _rows(table: pd.DataFrame, split: str) -> pd.DataFrame:
 
 
 def summary(table: pd.DataFrame, split: str = "test") -> dict[str, float]:
-    "Accuracy, balanced accuracy, macro-F1, Brier score (0 best, 2 worst), log loss (nats), `n` images and `groups`."
+    "Accuracy, balanced accuracy, macro-F1 (both over the classes that occur), Brier score (0 best, 2 worst), log loss (nats), `n` images and `groups`."
     rows, classes = _rows(table, split), classes_of(table)
     chances = rows[[f"p_{label}" for label in classes]].to_numpy(float).clip(1e-7)
     chances /= chances.sum(axis=1, keepdims=True)
@@ -104,7 +104,7 @@ def summary(table: pd.DataFrame, split: str = "test") -> dict[str, float]:
     shares = (truth[:, None] == np.array(classes)).astype(float)
     order = np.argsort(classes)
     return {"accuracy": sk.accuracy_score(truth, named), "balanced_accuracy": balanced,
-            "macro_f1": sk.f1_score(truth, named, labels=classes, average="macro", zero_division=0),
+            "macro_f1": sk.f1_score(truth, named, labels=[label for label in classes if (truth == label).any()], average="macro", zero_division=0),
             "brier": sk.mean_squared_error(shares, chances) * len(classes),
             "log_loss": sk.log_loss(truth, chances[:, order], labels=np.array(classes)[order]), "n": len(rows), "groups": rows["group"].nunique()}
 
@@ -217,12 +217,12 @@ def _scores(counts: np.ndarray) -> dict[str, np.ndarray]:
             "F1": 2 * right / np.maximum(true + named, 1e-9)}
 
 
-def _flat(scores: dict[str, np.ndarray], losses: np.ndarray, classes: list[str]) -> pd.DataFrame:
-    "One column a metric and class, one row a draw."
+def _flat(scores: dict[str, np.ndarray], losses: np.ndarray, classes: list[str], present: np.ndarray) -> pd.DataFrame:
+    "One column a metric and class, one row a draw; a macro average is over the `present` classes (bool)."
     columns = {("accuracy", ""): scores["accuracy"], ("log loss", ""): losses}
     for name in ("precision", "recall", "F1"):
         columns |= {(name, label): scores[name][:, place] for place, label in enumerate(classes)}
-        columns[f"macro {name}", ""] = scores[name].mean(axis=1)
+        columns[f"macro {name}", ""] = scores[name][:, present].mean(axis=1)
     return pd.DataFrame(columns)
 
 # %% ../nbs/31_metrics.ipynb #cell34
@@ -236,13 +236,13 @@ def intervals(
     parts = [table.assign(split="all") if split == "all" else table for table in tables]
     rows, classes = _rows(parts[0], split), classes_of(parts[0])
     found = [_counts(on(table, split), classes) for table in parts]
-    n_groups = len(found[0][0])
+    n_groups, present = len(found[0][0]), np.isin(classes, rows["label"])
     weights = rng_for(0, "intervals").multinomial(n_groups, np.full(n_groups, 1 / n_groups), draws).astype("float32")
     def scored(weights):
         frames = []
         for counts, losses in found:
             drawn = (weights @ counts.reshape(n_groups, -1)).reshape(-1, len(classes), len(classes))
-            frames.append(_flat(_scores(drawn), (weights @ losses) / drawn.sum(axis=(1, 2)), classes))
+            frames.append(_flat(_scores(drawn), (weights @ losses) / drawn.sum(axis=(1, 2)), classes, present))
         return sum(frames) / len(frames)
 
     value, again = scored(np.ones((1, n_groups), "float32")).iloc[0], scored(weights)

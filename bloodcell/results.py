@@ -199,7 +199,7 @@ def kept_ablations(where: str | Path | None = None) -> pd.DataFrame:
 
 
 def kept_speeds(where: str | Path | None = None) -> pd.DataFrame:
-    "How fast networks were trained and on what: one row a recipe and device, with images a second (training images times epochs, by the seconds of the training)."
+    "How fast networks were trained and on what: one row a recipe and device, with images a second (the images of an epoch times epochs, by the seconds of the training)."
     rows = []
     for _, outcomes in kept(where).values():
         for one in outcomes:
@@ -207,7 +207,7 @@ def kept_speeds(where: str | Path | None = None) -> pd.DataFrame:
             if one.history is not None and one.recipe.method == "network" and not one.recipe.fold:
                 device = ", ".join(place["gpus"]) if place.get("gpus") else f"{place['cpu']}, {place['cpu_count']} cores"
                 rows.append({"recipe": one.recipe.name, "pixels": one.pixels, "device": device, "backend": place["keras_backend"],
-                             "images_a_second": one.record["data"]["images"]["train"] * len(one.history) / max(one.record["seconds"], 1)})
+                             "images_a_second": (one.recipe.balanced or one.record["data"]["images"]["train"]) * len(one.history) / max(one.record["seconds"], 1)})
     table = pd.DataFrame(rows, columns=["recipe", "pixels", "device", "backend", "images_a_second"])
     return table.groupby(["recipe", "pixels", "device", "backend"], sort=False)["images_a_second"].max().round().reset_index()
 
