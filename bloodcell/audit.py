@@ -23,7 +23,7 @@ def batches(
     manifest: pd.DataFrame,  # usable images, from `inspect`
     fewest: int = 5,  # images; rarer combinations are joined as "other"
 ) -> pd.DataFrame:
-    "One row a combination of size, mode and compression, largest first: `images`, `share`, and one column a class."
+    "One row per combination of size, mode and compression, largest first: `images`, `share`, and one column per class."
     keys = ["width", "height", "mode", "compression"]
     names = manifest[keys].astype("str").agg(lambda row: f"{row['width']} x {row['height']} {row['mode']} {row['compression']}", axis=1)
     rare = names.map(names.value_counts()) < fewest
@@ -48,7 +48,7 @@ CONFOUNDER_COLUMNS = ["confounder", "balanced_accuracy", "chance", "class", "its
 def confounders(
     manifest: pd.DataFrame,  # usable images, from `inspect`, with their groups joined
 ) -> pd.DataFrame:
-    "One row a confounder: `balanced_accuracy`, `chance`, and the class it predicts best (highest F1). Classes with fewer than 5 groups are left out."
+    "One row per confounder: `balanced_accuracy`, `chance`, and the class it predicts best (highest F1). Classes with fewer than 5 groups are left out."
     enough = manifest[manifest.groupby("label")["group"].transform("nunique") >= 5].reset_index(drop=True)
     classes, rows = sorted(enough["label"].unique()), []
     for name, numbers in _confounders(enough).items() if len(classes) > 1 else ():

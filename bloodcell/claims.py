@@ -127,7 +127,7 @@ def _stage(claim: Claim, outcomes: Sequence[Outcome]) -> list[float]:
 
 # %% ../nbs/50_claims.ipynb #cell12
 def _measure(claim: Claim, outcomes: Sequence[Outcome], cache: dict) -> list[Measurement]:
-    "The measurements of a claim by the outcomes of one recipe and protocol, one outcome a seed."
+    "The measurements of a claim by the outcomes of one recipe and protocol, one outcome per seed."
     first = outcomes[0]
     facts = {"measured_by": first.recipe.name, "protocol": first.protocol, "seeds": len(outcomes), "weights": first.weights, "whole": first.record["whole"],
              "differs": first.recipe.differs, "relative": bool(first.recipe.stands_in_for)}
@@ -188,7 +188,7 @@ def claims_table(
     outcomes: Sequence[Outcome],  # of a run
     reasons: dict[str, str],  # why recipes were not run, from `bloodcell.experiment.left_out`
 ) -> pd.DataFrame:
-    "One row a claim and measurement; a claim without a measurement has a row with the reason."
+    "One row per claim and measurement; a claim without a measurement has a row with the reason."
     rows, cache, grouped = [], {}, by_protocol(outcomes)
     for claim in CLAIMS:
         base = {"paper": claim.paper, "recipe": claim.recipe, "metric": claim.metric, "label": claim.label, "claimed": claim.value, "relation": claim.relation,
@@ -220,7 +220,7 @@ def _places(rows: pd.DataFrame) -> set[tuple[str, str, str]]:
 def in_short(
     table: pd.DataFrame,  # of `claims_table`
 ) -> pd.DataFrame:
-    "One row a paper and network: claims, how many were measured, how many hold, how many hold without overlap with training, how many are surpassed and nowhere hold, and why others were not measured or have no verdict."
+    "One row per paper and network: claims, how many were measured, how many hold, how many hold without overlap with training, how many are surpassed and nowhere hold, and why others were not measured or have no verdict."
     rows = []
     for (paper, name), rest in table.groupby(["paper", "recipe"], sort=False):
         measured = rest[rest["value"].notna()]
@@ -326,6 +326,6 @@ def _others() -> list[dict]:
 
 
 def add_up() -> pd.DataFrame:
-    "One row a check: what is printed, what is computed, whether they agree, and what it means."
+    "One row per check: what is printed, what is computed, whether they agree, and what it means."
     table = pd.DataFrame([*_asghar_backbones(), *_asghar_cnn(), *_others()])
     return table.assign(what_it_means=table["what_it_means"].where(~table["agrees"] | table["what"].str.contains("images in the|cells of each|trainable"), ""))

@@ -204,7 +204,7 @@ def experiment(recipe: Annotated[str, typer.Argument(help="a recipe, such as sra
     opened = _open(data, profile, seed, out, 0)
     split, scaled = prepare(opened).split_by(protocol), wanted.scaled(opened.profile)
     if not (before := place(scaled, split, training, opened.folder)).has_predictions:
-        forget(before)  # weights that were not to be had may be now
+        forget(before)  # weights that were missing may be there now
     outcome = run(scaled, split, training, opened.folder)
     print(f"    {outcome.key}: {outcome.status}", flush=True)
 
@@ -274,7 +274,7 @@ def keep(folder: Annotated[Path, typer.Argument(help="a run's folder, such as ru
 @app.command()
 def compare(paths: Annotated[list[Path], typer.Argument(help="runs, kept runs or experiments: runs/pbc-long-s0, results/pbc-long-s0/experiments/asghar2023_cnn")],
             out: Annotated[str, typer.Option(help="a folder for compare.csv and compare.png")] = "") -> None:
-    "Hold the models of runs against each other: differences with their intervals, paired where the test images are the same."
+    "Compare the models of runs with each other: differences with their intervals, paired where the test images are the same."
     from bloodcell import compare as comparing
     from bloodcell.figures import use_theme
     from bloodcell.runs import write_table
@@ -391,7 +391,7 @@ def audit(data: Annotated[str, typer.Argument(help="a data set of the catalogue,
 
 # %% ../nbs/61_cli.ipynb #cell27
 def main() -> None:
-    "The command `bloodcell`: what a person can mend is one line, without a stack trace."
+    "The command `bloodcell`: what a user can fix is one line, without a stack trace."
     try:
         app()
     except BloodcellError as error:

@@ -30,7 +30,7 @@ def models_in(path: str | Path) -> dict[tuple[str, str, str], list[Outcome]]:
 
 
 def _against(tables: Sequence[pd.DataFrame], reference: Sequence[pd.DataFrame]) -> dict:
-    "The difference of two models, paired where they were asked about the same test images and classes."
+    "The difference of two models, paired where both were tested on the same images and classes."
     alike = set(tables[0].columns) == set(reference[0].columns) and set(on(tables[0], "test")["image"]) == set(on(reference[0], "test")["image"])
     if alike:
         return paired_difference(tables, reference) | {"test_images": "the same"}
@@ -39,7 +39,7 @@ def _against(tables: Sequence[pd.DataFrame], reference: Sequence[pd.DataFrame]) 
 
 # %% ../nbs/54_compare.ipynb #cell8
 def compare(paths: Sequence[str | Path]) -> pd.DataFrame:
-    """One row a model, with the model before it that it is held against as its `reference`: `model`, `accuracy`, `macro_f1`, `seeds`, `n`, `reference`, `difference` (of the accuracies), `ci_low` and `ci_high` (95 %, over groups), `p_holm`
+    """One row per model, with the model before it that it is held against as its `reference`: `model`, `accuracy`, `macro_f1`, `seeds`, `n`, `reference`, `difference` (of the accuracies), `ci_low` and `ci_high` (95 %, over groups), `p_holm`
     (paired test, corrected for the number of models; empty where test images differ), `smallest` (the difference that would be found with a power of 80 %) and `test_images`. Raises `BloodcellError` for fewer than two models."""
     models: dict[tuple[str, str, str], list[Outcome]] = {}
     for path in paths:
@@ -58,9 +58,9 @@ def compare(paths: Sequence[str | Path]) -> pd.DataFrame:
 def _reference(key: tuple[str, str, str], tables: dict, data: dict) -> tuple[str, str, str] | None:
     "The model before this one that it is held against."
     before = [other for other in list(tables)[:list(tables).index(key)] if data[other] == data[key]]
-    asked = set(on(tables[key][0], "test")["image"])
+    tested = set(on(tables[key][0], "test")["image"])
     twins = [other for other in before if other[1:] == key[1:]]
-    same = [other for other in before if set(on(tables[other][0], "test")["image"]) == asked]
+    same = [other for other in before if set(on(tables[other][0], "test")["image"]) == tested]
     recipe = [other for other in before if other[1] == key[1]]
     return next(iter([*twins, *same, *recipe, *before]), None)
 
@@ -72,7 +72,7 @@ def _row(key: tuple[str, str, str], reference: tuple[str, str, str] | None, tabl
 
 
 def differences(table: pd.DataFrame, title: str) -> plt.Figure:
-    "The differences of `compare` with their intervals, one row a model; filled where the interval leaves out zero."
+    "The differences of `compare` with their intervals, one row per model; filled where the interval leaves out zero."
     rows = table[table["difference"].notna()].reset_index(drop=True)
     figure, axis = plt.subplots(figsize=(8, 0.5 * len(rows) + 1.3))
     for place, row in enumerate(rows.itertuples()):

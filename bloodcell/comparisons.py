@@ -17,7 +17,7 @@ from . import calibration
 
 # %% ../nbs/44_comparisons.ipynb #cell5
 def laboratories(cells: pd.DataFrame, title: str) -> plt.Figure:
-    "Cells of `bloodcell.laboratories.measured`, one marker a site: diameter and stain of the nucleus, and the colour of the glass."
+    "Cells of `bloodcell.laboratories.measured`, one marker per site: diameter and stain of the nucleus, and the colour of the glass."
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.8))
     pairs = (("nucleus_diameter", "density_green", "diameter of the nucleus (pixels of 160)", "its optical density, green"),
              ("background_red", "background_blue", "red of the glass (0-255)", "blue of the glass (0-255)"))
@@ -32,24 +32,24 @@ def laboratories(cells: pd.DataFrame, title: str) -> plt.Figure:
 
 
 def reliability_and_risk(tables: dict[str, pd.DataFrame], title: str) -> plt.Figure:
-    "Predictions tables by name. Left: the share that is right against the probability given. Right: accuracy on the surest cells against their share."
+    "Predictions tables by name. Left: reliability diagram, accuracy against confidence. Right: accuracy on the surest cells against their share."
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.8))
     colours, dashes = sns.color_palette("colorblind", 8), ["-", "--", ":", "-."]
     axes[0].plot([0, 1], [0, 1], color="#999999", linewidth=1)
     for place, (name, table) in enumerate(tables.items()):
         look = dict(color=colours[place % 8], linestyle=dashes[place % 4], label=name)
         found, curve = calibration.reliability(table), calibration.risk_coverage(table)
-        axes[0].plot(found["probability"], found["right"], marker=".", **look)
-        axes[1].plot(curve["answered"], curve["right"], **look)
-    axes[0].set(xlabel="mean probability of the class named", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
-    axes[1].set(xlabel="share of the cells answered, surest first", ylabel="accuracy on them", xlim=(0, 1))
+        axes[0].plot(found["confidence"], found["accuracy"], marker=".", **look)
+        axes[1].plot(curve["coverage"], curve["accuracy"], **look)
+    axes[0].set(xlabel="confidence (mean highest probability)", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+    axes[1].set(xlabel="coverage (share of the cells, surest first)", ylabel="accuracy on them", xlim=(0, 1))
     figure.legend(*axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=10, x=0.02, ha="left")
     return figure
 
 # %% ../nbs/44_comparisons.ipynb #cell7
 def overview(table: pd.DataFrame, title: str) -> plt.Figure:
-    "What each network of `bloodcell.results.overview` was said to reach, and what is left of it: one row a network, one marker a way of testing."
+    "What each network of `bloodcell.results.overview` was said to reach, and what is left of it: one row per network, one marker per way of testing."
     figure, axis = plt.subplots(figsize=(8.5, 0.62 * len(table) + 1.5))
     looks = {"claimed": ("claimed", "D", "#D55E00", "none"), "as_the_paper": ("tested as the paper does", "o", "#E69F00", "#E69F00"),
              "group_disjoint": ("no cell in training and test at once", "s", "#0072B2", "#0072B2"), "elsewhere": ("in a laboratory not trained on (mean of all)", "v", "#000000", "#000000")}
@@ -68,20 +68,20 @@ def overview(table: pd.DataFrame, title: str) -> plt.Figure:
 
 
 def claims_figure(claims: pd.DataFrame, title: str) -> plt.Figure:
-    "Claimed values as diamonds beside measured ones with their intervals: `name`, `claimed`, `value`, `ci_low` and `ci_high`, one row a measurement."
+    "Claimed values as diamonds beside measured ones with their intervals: `name`, `claimed`, `value`, `ci_low` and `ci_high`, one row per measurement."
     figure, axis = plt.subplots(figsize=(9, 0.36 * len(claims) + 1.3))
     place = np.arange(len(claims))
     error = [(claims["value"] - claims["ci_low"]).fillna(0).clip(lower=0), (claims["ci_high"] - claims["value"]).fillna(0).clip(lower=0)]
     axis.errorbar(claims["value"], place, xerr=error, fmt="o", color="#0072B2", capsize=3, label="measured, 95 % interval over groups")
     axis.plot(claims["claimed"], place, "D", color="#D55E00", markersize=6, markerfacecolor="none", label="claimed")
-    axis.set(yticks=place, yticklabels=claims["name"], xlabel="share of one", ylim=(len(claims) - 0.4, -0.6))
+    axis.set(yticks=place, yticklabels=claims["name"], xlabel="value (0 to 1)", ylim=(len(claims) - 0.4, -0.6))
     axis.set_title(title, loc="left", fontsize=10, pad=22)
     axis.legend(frameon=False, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.99))
     return figure
 
 # %% ../nbs/44_comparisons.ipynb #cell9
 def left_out(table: pd.DataFrame, title: str) -> plt.Figure:
-    "Macro-F1 with its interval of `bloodcell.laboratories.across`: one row a laboratory left out, one marker a recipe."
+    "Macro-F1 with its interval of `bloodcell.laboratories.across`: one row per laboratory left out, one marker per recipe."
     places, recipes = list(table["left_out"].unique()), list(table["recipe"].unique())
     figure, axis = plt.subplots(figsize=(8.5, (0.25 * len(recipes) + 0.35) * len(places) + 1.2))
     colours, markers = sns.color_palette("colorblind", 8), "osD^vP*X"
@@ -97,7 +97,7 @@ def left_out(table: pd.DataFrame, title: str) -> plt.Figure:
 
 # %% ../nbs/44_comparisons.ipynb #cell10
 def counted(table: pd.DataFrame, title: str) -> plt.Figure:
-    "Macro-F1 of `bloodcell.laboratories.after_counts`: one panel a recipe, one line a laboratory, from the network's own answers to those after a count of its cells."
+    "Macro-F1 of `bloodcell.laboratories.after_counts`: one panel per recipe, one line per laboratory, from the network's own answers to those after a count of its cells."
     groups = list(table.groupby("recipe", sort=False))
     figure, axes = plt.subplots(1, len(groups), figsize=(3 * len(groups) + 1, 0.42 * table["left_out"].nunique() + 1.6), sharey=True, squeeze=False)
     looks = {"macro_f1": ("as the network answers", "o", "none"), "after_count": ("after a count of a hundred cells", "o", "#0072B2"), "shares_known": ("all shares known", "|", "#0072B2")}

@@ -16,7 +16,7 @@ from .experiment import Outcome, by_protocol
 from .laboratories import across, after_counts
 from .metrics import gap, over_seeds
 from .recipes import RECIPES, get_recipe
-from .results import best_of, kept_abroad, kept_controls, kept_preset, kept_trust, kept_unknown, results_root
+from .results import best_of, kept_left_out, kept_controls, kept_preset, kept_trust, kept_unknown, results_root
 from .splits import PROTOCOLS
 from .uncertainty import paired_difference
 
@@ -41,7 +41,7 @@ def _best(trained: dict[tuple[str, str], list[Outcome]], about: str) -> list[str
 
 
 def _second(trained, scores, best) -> list[str]:
-    "Whether the second best network is worse, where both name the same classes of the same images."
+    "Whether the second best network is worse, where both classify the same images into the same classes."
     others = sorted((key for key in scores if key != best and key[1] == best[1] and len(trained[key][0].predictions.columns) == len(trained[best][0].predictions.columns)), key=lambda key: -scores[key]["accuracy"])
     if not others:
         return []
@@ -110,14 +110,14 @@ def _line(title: str, protocol: str, same: Sequence[Outcome]) -> str:
     if not trained:
         return f"{name}: {same[0].status}."
     score = over_seeds([one.predictions for one in trained])
-    asked, done = sum(RECIPES[same[0].recipe.name].epochs), [len(one.history) for one in trained if one.history is not None]
-    length = f", {int(np.median(done))} of {asked} epochs" if done else ""
+    planned, done = sum(RECIPES[same[0].recipe.name].epochs), [len(one.history) for one in trained if one.history is not None]
+    length = f", {int(np.median(done))} of {planned} epochs" if done else ""
     return f"{name}: accuracy **{score['accuracy']:.3f}** ({score['ci_low']:.3f} to {score['ci_high']:.3f}), macro-F1 {score['macro_f1']:.3f}, {len(trained)} training{'s' * (len(trained) > 1)}{length}."
 
 # %% ../nbs/53_conclusions.ipynb #cell10
 def on_other_laboratories(where: str | Path | None = None) -> str:
     "What the kept results say of laboratories that were left out of the training, as a Markdown quotation: a line for each recipe."
-    outcomes = kept_abroad(where)
+    outcomes = kept_left_out(where)
     if not outcomes:
         return _box([])
     table, lines, counts = across(outcomes), [], after_counts(outcomes).groupby("recipe")["after_count"].mean()
@@ -142,8 +142,8 @@ def on_confidence(where: str | Path | None = None) -> str:
     for ending, words in (("held out", "Held-out cells of the laboratory trained on"), ("left out", "Cells of a laboratory left out of the training")):
         rows = trust[trust["cells"].str.endswith(ending)]
         if len(rows):
-            lines.append(f"{words}, {len(rows)} networks: sets of names that are to hold the right one for 90 % of the cells hold it for **{rows['coverage'].min():.0%} to {rows['coverage'].max():.0%}**. "
-                         f"Leaving the least sure fifth to a person lifts accuracy by {100 * rows['gained'].min():.0f} to {100 * rows['gained'].max():.0f} points.")
+            lines.append(f"{words}, {len(rows)} networks: conformal sets made to hold the right class for 90 % of the cells hold it for **{rows['coverage'].min():.0%} to {rows['coverage'].max():.0%}**. "
+                         f"Abstaining on the least sure fifth raises accuracy by {100 * rows['gained'].min():.0f} to {100 * rows['gained'].max():.0f} points.")
     if preset:
         unknown = kept_unknown(preset).query("of == against")
         said = "; ".join(f"{of}: " + ", ".join(f"{one.kind} {one.auroc_strangeness:.2f} ({one.ci_low:.2f} to {one.ci_high:.2f})" for one in rows.itertuples()) for of, rows in unknown.groupby("of"))

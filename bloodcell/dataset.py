@@ -256,7 +256,7 @@ def prepare(
     run: Run,  # from `bloodcell.runs.open_run`
     classes: Sequence[str] = datasets.WHITE_CELLS,  # to take from several data sets
 ) -> Dataset:
-    "Find, draw if need be, list, check and split the run's data set, or these classes of several (`pbc+lisc`). Raises `BloodcellError` for what a person can mend."
+    "Find, draw if need be, list, check and split the run's data set, or these classes of several (`pbc+lisc`). Raises `BloodcellError` for what a user can fix."
     several = datasets.names(run.data)
     if len(several) > 1:
         return combine(*(prepare(replace(run, data=name, folder=run.folder / "sites" / name)) for name in several), classes=classes)

@@ -57,7 +57,7 @@ class DataSet:
     """A known data set. `folders` maps a class folder to its label; `parts` are the published parts (such as
     TRAIN and TEST) that lie between the root and the class folders; `subclass` and `group` are patterns whose
     first group is read from the file's name; `groups` is a table in this package that says which images belong together; `listing` a table with path, label
-    and group, of one's own, of the archive (relative to its root) or of this package, in the place of folders; `folder` is where the archive lies, if not under the set's name; `masks` is a folder with a PNG for each image, white where the cell is;
+    and group, of one's own, of the archive (relative to its root) or of this package, in place of folders; `folder` is where the archive lies, if not under the set's name; `masks` is a folder with a PNG for each image, white where the cell is;
     `preparation` changes `bloodcell.images.Pixels` for every network alike."""
     name: str
     title: str
@@ -91,7 +91,7 @@ class DataSet:
         return tuple(name for name in self.not_used if name not in self.parts)
 
     def with_other_kinds(self) -> "DataSet":
-        "The set with those kinds as labels, to ask what a network says about cells that it does not know."
+        "The set with those kinds as labels, to see how a network treats cells that it does not know."
         return replace(self, folders=dict(self.folders) | {kind: kind for kind in self.other_kinds}, not_used={name: why for name, why in self.not_used.items() if name in self.parts})
 
 # %% ../nbs/10_datasets.ipynb #cell10
@@ -146,13 +146,13 @@ CATALOG = {entry.name: entry for entry in (
 
 # %% ../nbs/10_datasets.ipynb #cell14
 def from_folder(
-    path: str | Path,  # a folder with one subfolder a class
+    path: str | Path,  # a folder with one subfolder per class
 ) -> DataSet:
     "An entry for a folder of one's own; raises `BloodcellError` where it has fewer than two subfolders."
     path = Path(path)
     names = sorted(entry.name for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith((".", "__")))  # nor __MACOSX
     if len(names) < 2:
-        raise BloodcellError(f"{path} holds {len(names)} class folder(s): put the images into one subfolder a class, two or more")
+        raise BloodcellError(f"{path} holds {len(names)} class folder(s): put the images into one subfolder per class, two or more")
     return DataSet(path.name, path.name, str(path), "your own", "your own", {name: name for name in names})
 
 # %% ../nbs/10_datasets.ipynb #cell16
@@ -214,7 +214,7 @@ def find(
 
 
 def _recognise(top: Path) -> tuple[DataSet, Path]:
-    "A folder in the layout of a known archive is read as that data set; any other has one subfolder a class."
+    "A folder in the layout of a known archive is read as that data set; any other has one subfolder per class."
     for entry in CATALOG.values():
         if entry.base and (top / entry.base).is_dir():
             return entry, top / entry.base
@@ -308,7 +308,7 @@ def scan(
     entry: DataSet,  # an entry of `CATALOG`, or from `from_folder`
     root: str | Path,  # the folder that holds the class folders (or the parts)
 ) -> pd.DataFrame:
-    "The manifest of a folder: one row a file, sorted by path. Raises `BloodcellError` for a missing or empty class folder."
+    "The manifest of a folder: one row per file, sorted by path. Raises `BloodcellError` for a missing or empty class folder."
     root = Path(root)
     manifest = _listing(entry, root)
     paths = [root / path for path in manifest["path"]]

@@ -125,7 +125,7 @@ def join_groups(
 def duplicate_groups(
     pairs: pd.DataFrame,  # from `duplicates`
 ) -> pd.DataFrame:
-    "One row a set of images that show one picture, the largest first: `images` (their number), `labels`, `first` (its first path) and `others`."
+    "One row per set of images that show one picture, the largest first: `images` (their number), `labels`, `first` (its first path) and `others`."
     linked = join_groups(pd.DataFrame({"path": (paths := sorted({*pairs["first"], *pairs["second"]})), "group": paths}), pairs)
     label = dict(zip([*pairs["first"], *pairs["second"]], [*pairs["first_label"], *pairs["second_label"]], strict=True))
     rows = [(len(found), ", ".join(sorted({label[path] for path in found["path"]})), found["path"].iloc[0], ", ".join(found["path"].iloc[1:]))

@@ -70,18 +70,18 @@ class Evaluation:
 
     @cached_property
     def numbers(self) -> dict[str, float]:
-        "The scores of `bloodcell.laboratories.worth`, and balanced accuracy, Brier score, calibration error, and the macro-F1 that the network would have if it were told how many cells of each class there are."
+        "The scores of `bloodcell.laboratories.worth`, and balanced accuracy, Brier score, calibration error, and the macro-F1 that the network would have if it were given the differential count."
         counted = calibration.with_count(self.table, self.table["label"].value_counts().to_dict())
         return worth([self.table]) | {"macro_f1_counted": worth([counted])["macro_f1"]} | {name: metrics.summary(self.table)[name] for name in ("balanced_accuracy", "brier")} | {"calibration_error": calibration.calibration_error(self.table)}
 
     @cached_property
     def kinds(self) -> pd.DataFrame:
-        "One row a kind of cell that the network does not know, from `bloodcell.calibration.by_kind`."
+        "One row per kind of cell that the network does not know, from `bloodcell.calibration.by_kind`."
         return calibration.by_kind(self.table, self.unknown, self.preset.facts["strangest"])
 
     @cached_property
     def shift(self) -> pd.DataFrame:
-        "One row a measure: its median here, its range (5 to 95 %) on training images, and the share of images outside that range (a tenth would be usual)."
+        "One row per measure: its median here, its range (5 to 95 %) on training images, and the share of images outside that range (a tenth would be usual)."
         rows = []
         for name, (low, middle, high) in self.preset.facts["seen"].items():
             values = self.measured[name].dropna()
@@ -90,7 +90,7 @@ class Evaluation:
 
 # %% ../nbs/45_evaluation.ipynb #cell10
 def picture(entry: datasets.DataSet, root: Path, path: str, mask: str = "") -> np.ndarray:
-    "The square that the preset is asked about: uint8, (SIDE, SIDE, 3). Of a data set of whole fields of view, around the cell that is meant."
+    "The square that the preset gets: uint8, (SIDE, SIDE, 3). Of a data set of whole fields of view, around the cell that is meant."
     if not entry.preparation:
         return presets.square(presets.read(root / path, smallest=1))
     pixels = Pixels(presets.SIDE, "nucleus", anywhere=bool(entry.preparation.get("anywhere")))
@@ -99,10 +99,10 @@ def picture(entry: datasets.DataSet, root: Path, path: str, mask: str = "") -> n
 
 def evaluate(
     preset: presets.Preset,
-    data: str,  # a folder with one subfolder a class, a CSV of path, label and group, or a data set of the catalogue
+    data: str,  # a folder with one subfolder per class, a CSV of path, label and group, or a data set of the catalogue
     given: Mapping[str, str] | None = None,  # label to class
 ) -> Evaluation:
-    "The preset's answers to all readable cells of a data set; the kinds that a set of the catalogue leaves out are unknown ones. Raises `BloodcellError` for what a person can mend."
+    "The preset's predictions for all readable cells of a data set; the kinds that a set of the catalogue leaves out are unknown ones. Raises `BloodcellError` for what a user can fix."
     entry, root = datasets.find(data)
     images, excluded = quality.exclude(read_manifest(entry.with_other_kinds(), root)[0])
     meant = class_map(images["label"].unique(), preset.classes, dict.fromkeys(entry.other_kinds, UNKNOWN) | dict(given or {}))
@@ -110,13 +110,13 @@ def evaluate(
     if not images["label"].isin(preset.classes).any():
         raise BloodcellError(f"no image of {data} shows a class that the network knows ({', '.join(preset.classes)}): nothing can be evaluated")
     answers, measured = [], []
-    for start in tqdm(range(0, len(images), 128), desc="asking the network", leave=False):
+    for start in tqdm(range(0, len(images), 128), desc="classifying cells", leave=False):
         squares = [picture(entry, root, row.path, row.mask) for row in images.iloc[start:start + 128].itertuples()]
         answers.append(presets.classify(preset, squares))
         measured += [presets.measure(one) for one in squares]
     answers = pd.concat(answers, ignore_index=True)
-    chances = answers[[f"p_{label}" for label in preset.classes]].to_numpy()
-    table = metrics.predictions_table(images, chances, preset.classes).assign(strangeness=answers["strangeness"])
+    probabilities = answers[[f"p_{label}" for label in preset.classes]].to_numpy()
+    table = metrics.predictions_table(images, probabilities, preset.classes).assign(strangeness=answers["strangeness"])
     strange = (table["label"] == UNKNOWN).to_numpy()
     unknown = table[strange].assign(kind=images.loc[strange, "kind"]).reset_index(drop=True)
     return Evaluation(preset, entry, table[~strange].reset_index(drop=True), unknown, pd.DataFrame(measured), excluded, root, images.set_index("path")["mask"])
@@ -135,25 +135,25 @@ def _rows(table: pd.DataFrame) -> str:
 
 
 def _mistakes(found: Evaluation, count: int = 18) -> str:
-    "The cells that were named wrongly with the highest probability."
+    "The misclassified cells with the highest probability."
     named = metrics.predicted(found.table)
-    sure = calibration.chances(found.table).max(axis=1)
+    sure = calibration.probabilities(found.table).max(axis=1)
     wrong = np.argsort(-np.where(named != found.table["label"], sure, -1), kind="stable")[:min(count, int((named != found.table["label"]).sum()))]
     if not len(wrong):
-        return "<p>No cell was named wrongly.</p>"
+        return "<p>No cell was misclassified.</p>"
     masked = found.masks.reindex(found.table["image"].iloc[wrong])
     pictures = [picture(found.entry, found.root, path, mask) for path, mask in masked.items()]
-    figure = figures.prediction_grid(pictures, found.table["label"].iloc[wrong], named.iloc[wrong], "Named wrongly, the surest first: what the network says, and (what the label says)")
-    return _picture(figure, f"{len(wrong)} cells that were named wrongly, with the name given and the label")
+    figure = figures.prediction_grid(pictures, found.table["label"].iloc[wrong], named.iloc[wrong], "Misclassified, the surest first: predicted class (label)")
+    return _picture(figure, f"{len(wrong)} misclassified cells, with the predicted class and the label")
 
 # %% ../nbs/45_evaluation.ipynb #cell13
 def _verdict(found: Evaluation) -> str:
     "What a reader wants to know first."
     score, far = found.numbers, found.shift.sort_values("outside").iloc[-1]
-    before, after = calibration.after_silence(found.table)
+    before, after = calibration.selective_accuracy(found.table)
     lines = [f"Of {score['n']:,} cells in {score['groups']:,} groups the network classifies {score['accuracy']:.1%} correctly; macro-F1 over {score['classes']} classes {score['macro_f1']:.3f} (95 % interval over groups {score['ci_low']:.3f} to {score['ci_high']:.3f}).",
-             f"Told how many cells of each class there are, and nothing about any one cell, it would reach a macro-F1 of {score['macro_f1_counted']:.3f} (bloodcell predict --count).",
-             f"If the least sure fifth is left to a person, {after:.1%} of the rest are right, where {before:.1%} of all are.",
+             f"Given the differential count, and no label of any cell, it would reach a macro-F1 of {score['macro_f1_counted']:.3f} (bloodcell predict --count).",
+             f"Abstaining on the least sure fifth raises the accuracy from {before:.1%} to {after:.1%} on the rest.",
              f"Furthest from the training images is {far['measure'].replace('_', ' ')}: {far['outside']:.0%} of the images lie outside the range that covers nine in ten training images."]
     if len(found.unknown):
         known, unknown = found.table["strangeness"], found.unknown["strangeness"]
@@ -163,7 +163,7 @@ def _verdict(found: Evaluation) -> str:
     return "".join(f"<p>{html.escape(line)}</p>" for line in lines)
 
 
-KINDS = "<p>One row a kind: how many are called strange, and how often such a cell scores higher than one of the known cells of these slides (AUROC, 0.5 is chance; interval over groups) by strangeness, by doubt (one minus the highest probability) and by entropy.</p>"
+KINDS = "<p>One row per kind: how many are called strange, and how often such a cell scores higher than one of the known cells of these slides (AUROC, 0.5 is chance; interval over groups) by strangeness, by doubt (one minus the highest probability) and by entropy.</p>"
 STYLE = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}img{max-width:100%}table{border-collapse:collapse;font-size:.9rem}td,th{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #ddd}.wide{overflow-x:auto}"
 
 
@@ -175,8 +175,8 @@ def write_evaluation(found: Evaluation, folder: str | Path) -> Path:
     tables = {"predictions": found.table, "unknown": found.unknown, "kinds": found.kinds, "per_class": classes, "shift": found.shift, "numbers": pd.DataFrame([found.numbers]), "excluded": found.excluded}
     for name, table in tables.items():
         write_table(table, folder / f"{name}.csv")
-    confusion = figures.confusion_matrix(metrics.confusion(found.table), f"{found.entry.title}: {found.numbers['accuracy']:.1%} right, n = {len(found.table):,}")
-    trust = comparisons.reliability_and_risk({"this network": found.table}, "How sure, and how right")
+    confusion = figures.confusion_matrix(metrics.confusion(found.table), f"{found.entry.title}: {found.numbers['accuracy']:.1%} accuracy, n = {len(found.table):,}")
+    trust = comparisons.reliability_and_risk({"this network": found.table}, "Reliability, and accuracy under abstention")
     trained = ", ".join(f"{site['title']} ({site['images']:,} images)" for site in found.preset.facts["trained_on"])
     parts = [("What was found", _verdict(found)), ("Class by class", _rows(classes) + _picture(confusion, "confusion matrix")), ("How far its probabilities can be trusted", _picture(trust, "reliability diagram and risk-coverage curve")),
              ("How far these images are from the training images", _rows(found.shift)), ("The surest mistakes", _mistakes(found)),

@@ -31,7 +31,7 @@ from .splits import overlap
 
 # %% ../nbs/33_experiment.ipynb #cell6
 TRAINING_CODE = {"colour": ("cells", "images", "classical"), "classifier": ("classical",), "ensemble": ("classical",),
-                 "again": ("test_time",), "head": ("cells", "images", "transfer", "train"), "network": ("cells", "images", "augment", "transfer", "models", "train")}
+                 "test_time": ("test_time",), "head": ("cells", "images", "transfer", "train"), "network": ("cells", "images", "augment", "transfer", "models", "train")}
 
 
 def ready(recipe: Recipe, dataset: Dataset) -> Dataset:
@@ -102,7 +102,7 @@ class Outcome(Experiment):
 
     @cached_property
     def history(self) -> pd.DataFrame | None:
-        "One row an epoch, or None where nothing was trained in epochs."
+        "One row per epoch, or None where nothing was trained in epochs."
         file = self.folder / "history.csv"
         return pd.read_csv(file) if file.is_file() else None
 
@@ -132,7 +132,7 @@ class Outcome(Experiment):
 
 # %% ../nbs/33_experiment.ipynb #cell10
 def by_protocol(found: Sequence[Outcome]) -> dict[tuple[str, str], list[Outcome]]:
-    "The outcomes of each recipe and protocol, one a seed."
+    "The outcomes of each recipe and protocol, one per seed."
     grouped: dict[tuple[str, str], list[Outcome]] = {}
     for one in found:
         grouped.setdefault((one.recipe.name, one.protocol), []).append(one)
@@ -210,39 +210,39 @@ def _fit_colour(recipe: Recipe, data: Dataset, seed: int, folder: Path, members:
     return Made(classical.colour_baseline().fit(numbers[train], data.codes[train]).predict_proba(numbers))
 
 # %% ../nbs/33_experiment.ipynb #c2470b43
-def _turned(network, source, asked: np.ndarray, data: Dataset) -> np.ndarray:
+def _turned(network, source, rows: np.ndarray, data: Dataset) -> np.ndarray:
     from bloodcell import test_time, train
 
-    return np.mean([train.predict(network, copy, np.arange(len(copy))) for copy in test_time.turned(source[asked])], axis=0)
+    return np.mean([train.predict(network, copy, np.arange(len(copy))) for copy in test_time.turned(source[rows])], axis=0)
 
 
 SEEN = 512  # images that statistics are taken from
 
 
-def _with_statistics(network, source, asked: np.ndarray, data: Dataset) -> np.ndarray:
+def _with_statistics(network, source, rows: np.ndarray, data: Dataset) -> np.ndarray:
     from bloodcell import test_time, train
 
     rng, learned = rng_for(data.split_seed, "statistics"), data.rows("train")
     strata = np.unique(data.strata[learned])
     before = np.concatenate([rng.permutation(learned[data.strata[learned] == stratum])[:SEEN // len(strata) + 1] for stratum in strata])
-    here = rng.permutation(asked)[:SEEN]
-    return train.predict(test_time.with_statistics_of(source[np.sort(here)], network, source[np.sort(before)]), source, asked)
+    here = rng.permutation(rows)[:SEEN]
+    return train.predict(test_time.with_statistics_of(source[np.sort(here)], network, source[np.sort(before)]), source, rows)
 
 
 WAYS = {"turned": _turned, "statistics": _with_statistics}
 
 
-def _ask_again(recipe: Recipe, data: Dataset, seed: int, folder: Path, members: Sequence[Outcome]) -> Made:
-    "Test images are asked about anew; all others keep the answer of the network as it was."
-    first, asked = members[0], data.rows("test")
+def _evaluate_otherwise(recipe: Recipe, data: Dataset, seed: int, folder: Path, members: Sequence[Outcome]) -> Made:
+    "The test images get new predictions; all others keep those of the trained network."
+    first, test = members[0], data.rows("test")
     if not first.has_predictions:
         raise NoWeights(first.record["reason"])
     found = first.predictions[[f"p_{label}" for label in data.classes]].to_numpy(copy=True)
-    found[asked] = WAYS[recipe.network](first.network(), data.pixels(recipe.pixels), asked, data)
+    found[test] = WAYS[recipe.network](first.network(), data.pixels(recipe.pixels), test, data)
     return Made(found, weights=first.record["weights"], facts={"parameters": first.record["parameters"]})
 
 
-RUNNERS: dict[str, Callable[..., Made]] = {"again": _ask_again, "network": _train_network, "head": _train_head, "classifier": _fit_classifier, "ensemble": _combine, "colour": _fit_colour}
+RUNNERS: dict[str, Callable[..., Made]] = {"test_time": _evaluate_otherwise, "network": _train_network, "head": _train_head, "classifier": _fit_classifier, "ensemble": _combine, "colour": _fit_colour}
 
 # %% ../nbs/33_experiment.ipynb #cell15
 def current(recipe: Recipe, dataset: Dataset, seed: int, folder: str | Path) -> bool:
@@ -262,7 +262,7 @@ def run(
     folder: str | Path,  # the run's folder
 ) -> Outcome:
     """The outcome of a recipe on a data set with a seed: computed once, resumed where it was interrupted, and made anew where
-    anything that could change it has changed. Where a backbone's weights are not to be had, the status says so; `forget` it to try again."""
+    anything that could change it has changed. Where a backbone's weights are not available, the status says so; `forget` it to try again."""
     outcome = place(recipe, dataset, seed, folder)
     mark = fingerprint(recipe, dataset, seed)
     with only_one(outcome.folder / "experiment"):

@@ -30,7 +30,7 @@ def measured(
     size: int = 160,  # pixels; the diameter of the nucleus is given for this size
     seed: int = 0,
 ) -> pd.DataFrame:
-    "One row an image: `site`, `label`, and the columns of `bloodcell.cells.measure`. Images without a nucleus are left out."
+    "One row per image: `site`, `label`, and the columns of `bloodcell.cells.measure`. Images without a nucleus are left out."
     rows = np.concatenate([rng_for(seed, "measured", site).permutation(np.flatnonzero(dataset.images["site"] == site))[:count] for site in dataset.sites])
     pixels = dataset.pixels(Pixels(size))
     found = [cells.measure(pixels[row]) for row in tqdm(rows, desc="measuring cells", leave=False)]
@@ -41,14 +41,14 @@ def measured(
 def apart(
     table: pd.DataFrame,  # from `measured`
 ) -> pd.DataFrame:
-    "One row a site: the medians, and as `images` their number."
+    "One row per site: the medians, and as `images` their number."
     return table.drop(columns="label").groupby("site", sort=False).median().assign(images=table["site"].value_counts()).reset_index()
 
 # %% ../nbs/36_laboratories.ipynb #cell12
 def across(
     outcomes: Sequence[Outcome],  # of protocols that leave a site out
 ) -> pd.DataFrame:
-    "One row a recipe and site left out: `macro_f1` (mean over the seeds), its SD and interval over groups, `accuracy`, `n`, `groups`, `seeds` and `classes` counted."
+    "One row per recipe and site left out: `macro_f1` (mean over the seeds), its SD and interval over groups, `accuracy`, `n`, `groups`, `seeds` and `classes` counted."
     return pd.DataFrame([{"recipe": recipe, "left_out": site} | worth(tables) for recipe, site, tables in _left_out(outcomes)])
 
 
@@ -66,7 +66,7 @@ def _macro_f1(table: pd.DataFrame) -> float:
 
 
 def worth(
-    tables: Sequence[pd.DataFrame],  # predictions of one model, one table a seed
+    tables: Sequence[pd.DataFrame],  # predictions of one model, one table per seed
 ) -> dict[str, float]:
     "`macro_f1` (mean over the seeds) of the classes with at least `FEWEST` test cells, its SD and 95 % interval over groups, `accuracy`, `n`, `groups`, `seeds` and `classes` counted."
     counts = group_counts(tables)
@@ -80,7 +80,7 @@ def worth(
 def chosen_elsewhere(
     table: pd.DataFrame,  # from `across`
 ) -> pd.DataFrame:
-    "One row a site left out: of the recipes run at every site, the one with the highest mean macro-F1 at the other sites (`others`), and its row of the table. Empty where no recipe was run at every site."
+    "One row per site left out: of the recipes run at every site, the one with the highest mean macro-F1 at the other sites (`others`), and its row of the table. Empty where no recipe was run at every site."
     scores = table.pivot(index="recipe", columns="left_out", values="macro_f1").dropna()
     others = {site: scores.drop(columns=site).mean(axis=1) for site in (scores.columns if len(scores) else ())}
     best = pd.DataFrame([(site, mean.idxmax(), mean.max()) for site, mean in others.items()], columns=["left_out", "recipe", "others"])
@@ -93,7 +93,7 @@ def after_counts(
     draws: int = 10,
     seed: int = 0,
 ) -> pd.DataFrame:
-    "One row a recipe and site left out: `macro_f1` as the network answers, `after_count` (mean over seeds and draws, with its SD over the draws), and `shares_known` with its interval over groups."
+    "One row per recipe and site left out: `macro_f1` as the network answers, `after_count` (mean over seeds and draws, with its SD over the draws), and `shares_known` with its interval over groups."
     rows = []
     for recipe, site, tables in _left_out(outcomes):
         scores = _after_counts(tables, site, size, draws, seed)
@@ -122,14 +122,14 @@ def combined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     columns = [f"p_{label}" for label in classes_of(tables[0])]
     tested = [on(table, "test").set_index("image") for table in tables]
     first = tested[0].reset_index()
-    chances = average([table.loc[first["image"], columns].to_numpy() for table in tested])
-    return first.assign(**dict(zip(columns, chances.T, strict=True)))
+    probabilities = average([table.loc[first["image"], columns].to_numpy() for table in tested])
+    return first.assign(**dict(zip(columns, probabilities.T, strict=True)))
 
 
 def together(
     outcomes: Sequence[Outcome],  # of protocols that leave a site out
 ) -> pd.DataFrame:
-    "One row a recipe and site left out with two `networks` or more: macro-F1 of each `alone` (mean) and of all `together`, with its interval over groups and `accuracy`; and `after_count`, with the counts of `after_counts`."
+    "One row per recipe and site left out with two `networks` or more: macro-F1 of each `alone` (mean) and of all `together`, with its interval over groups and `accuracy`; and `after_count`, with the counts of `after_counts`."
     rows = []
     for recipe, site, tables in _left_out(outcomes):
         if len(tables) > 1:
@@ -151,8 +151,8 @@ def elsewhere(
     known = other.with_images(other.images[other.images["label"].isin(classes)].assign(split="test"))
     if known.images.empty:
         raise BloodcellError(f"{outcome.key} knows {', '.join(classes)}, and {other.title} has none of them")
-    chances = predict(outcome.network(), known.pixels(outcome.recipe.pixels), np.arange(len(known.images)))
-    return predictions_table(known.images, chances, classes)
+    probabilities = predict(outcome.network(), known.pixels(outcome.recipe.pixels), np.arange(len(known.images)))
+    return predictions_table(known.images, probabilities, classes)
 
 
 LABORATORIES = ("pbc", "raabin", "deepapl", "lisc", "bccd")  # five with the same five white cells
@@ -172,7 +172,7 @@ def scores_elsewhere(
     outcomes: Sequence[Outcome],
     others: Sequence[Dataset],
 ) -> pd.DataFrame:
-    "One row a recipe and laboratory: at home (its test images), then elsewhere; the columns of `worth`. Outcomes without a network, or that did not train, are left out."
+    "One row per recipe and laboratory: at home (its test images), then elsewhere; the columns of `worth`. Outcomes without a network, or that did not train, are left out."
     rows = []
     for (recipe, protocol), same in by_protocol([one for one in outcomes if one.status == "run" and (one.folder / "model.keras").is_file()]).items():
         home = {"recipe": recipe, "protocol": protocol, "laboratory": f"{same[0].record['data']['data']} (at home)"}

@@ -40,8 +40,8 @@ def check_predictions(table: pd.DataFrame, name: str = "the predictions table") 
     missing = {"image", "label", "split"} - set(table.columns)
     if missing or not classes_of(table):
         raise BloodcellError(f"{name} lacks the column(s) {', '.join(sorted(missing)) or 'p_<class>'}")
-    chances = table[[f"p_{label}" for label in classes_of(table)]].to_numpy(float)
-    bad = ~np.isfinite(chances).all(axis=1) | (np.abs(chances.sum(axis=1) - 1) > 1e-3) | (chances < 0).any(axis=1)
+    probabilities = table[[f"p_{label}" for label in classes_of(table)]].to_numpy(float)
+    bad = ~np.isfinite(probabilities).all(axis=1) | (np.abs(probabilities.sum(axis=1) - 1) > 1e-3) | (probabilities < 0).any(axis=1)
     if bad.any():
         raise BloodcellError(f"{name}: the probabilities of {bad.sum()} image(s) are not numbers of 0 to 1 that add up to 1, "
                              f"for example {table['image'].iloc[bad.argmax()]}")
@@ -95,8 +95,8 @@ def _rows(table: pd.DataFrame, split: str) -> pd.DataFrame:
 def summary(table: pd.DataFrame, split: str = "test") -> dict[str, float]:
     "Accuracy, balanced accuracy, macro-F1 (both over the classes that occur), Brier score (0 best, 2 worst), log loss (nats), `n` images and `groups`."
     rows, classes = _rows(table, split), classes_of(table)
-    chances = rows[[f"p_{label}" for label in classes]].to_numpy(float).clip(1e-7)
-    chances /= chances.sum(axis=1, keepdims=True)
+    probabilities = rows[[f"p_{label}" for label in classes]].to_numpy(float).clip(1e-7)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
     truth, named = rows["label"].to_numpy(), predicted(rows).to_numpy()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a class that is predicted and does not occur
@@ -105,8 +105,8 @@ def summary(table: pd.DataFrame, split: str = "test") -> dict[str, float]:
     order = np.argsort(classes)
     return {"accuracy": sk.accuracy_score(truth, named), "balanced_accuracy": balanced,
             "macro_f1": sk.f1_score(truth, named, labels=[label for label in classes if (truth == label).any()], average="macro", zero_division=0),
-            "brier": sk.mean_squared_error(shares, chances) * len(classes),
-            "log_loss": sk.log_loss(truth, chances[:, order], labels=np.array(classes)[order]), "n": len(rows), "groups": rows["group"].nunique()}
+            "brier": sk.mean_squared_error(shares, probabilities) * len(classes),
+            "log_loss": sk.log_loss(truth, probabilities[:, order], labels=np.array(classes)[order]), "n": len(rows), "groups": rows["group"].nunique()}
 
 # %% ../nbs/31_metrics.ipynb #cell17
 def interval(right: int, n: int, level: float = 0.95) -> tuple[float, float]:
@@ -116,7 +116,7 @@ def interval(right: int, n: int, level: float = 0.95) -> tuple[float, float]:
 
 
 def group_interval(
-    tables: Sequence[pd.DataFrame],  # predictions of one model, one table a seed, about the same images
+    tables: Sequence[pd.DataFrame],  # predictions of one model, one table per seed, about the same images
     split: str = "test",
     draws: int = 2000,
 ) -> tuple[float, float]:
@@ -132,7 +132,7 @@ def group_interval(
 
 # %% ../nbs/31_metrics.ipynb #cell20
 def over_seeds(
-    tables: Sequence[pd.DataFrame],  # predictions of one model, one table a seed
+    tables: Sequence[pd.DataFrame],  # predictions of one model, one table per seed
     split: str = "test",
 ) -> dict[str, float]:
     "Mean of each number of `summary`, `accuracy_sd` and `macro_f1_sd` over the seeds (NaN for one), `seeds`, and the group interval of the mean accuracy."
@@ -153,7 +153,7 @@ def left_chance(table: pd.DataFrame) -> bool:
 
 # %% ../nbs/31_metrics.ipynb #cell26
 def gap(
-    first: Sequence[pd.DataFrame],  # predictions of one model, one table a seed
+    first: Sequence[pd.DataFrame],  # predictions of one model, one table per seed
     second: Sequence[pd.DataFrame],  # predictions of another model, or by another split
     split: str = "test",
     draws: int = 2000,
@@ -179,21 +179,21 @@ def per_class(table: pd.DataFrame, split: str = "test") -> pd.DataFrame:
 
 
 def confusion(table: pd.DataFrame, split: str = "test") -> pd.DataFrame:
-    "Counts: one row a true class, one column a predicted class."
+    "Counts: one row per true class, one column per predicted class."
     rows, classes = _rows(table, split), classes_of(table)
     counts = sk.confusion_matrix(rows["label"], predicted(rows), labels=classes)
     return pd.DataFrame(counts, index=pd.Index(classes, name="true"), columns=pd.Index(classes, name="predicted"))
 
 
 def file_by_file(table: pd.DataFrame, split: str = "test") -> pd.DataFrame:
-    "One row an image: `image`, `label`, `predicted`, the `probability` of that class, and whether it is `right`."
+    "One row per image: `image`, `label`, `predicted`, the `probability` of that class, and whether it is `right`."
     rows = _rows(table, split)
     named = predicted(rows)
     return rows[["image", "label"]].assign(predicted=named, probability=rows[[f"p_{label}" for label in classes_of(rows)]].max(axis=1), right=named == rows["label"])
 
 
 def error_counts(table: pd.DataFrame, split: str = "test") -> dict[str, int]:
-    "How many images are wrong: `total`, `sum_of_classes` (the same), and one count a class."
+    "How many images are wrong: `total`, `sum_of_classes` (the same), and one count per class."
     rows = file_by_file(table, split)
     wrong = rows[~rows["right"]].groupby("label").size().reindex(classes_of(table), fill_value=0)
     return {"total": int(wrong.sum()), "sum_of_classes": int(wrong.sum())} | {label: int(count) for label, count in wrong.items()}
@@ -206,8 +206,8 @@ def _counts(table: pd.DataFrame, classes: list[str]) -> tuple[np.ndarray, np.nda
     true, named = table["label"].map(places).to_numpy(), predicted(table).map(places).to_numpy()
     counts = np.zeros((groups.max() + 1, len(classes), len(classes)), "float32")
     np.add.at(counts, (groups, true, named), 1)
-    chances = table[[f"p_{label}" for label in classes]].to_numpy(float)[np.arange(len(table)), true].clip(1e-7, 1)
-    return counts, np.bincount(groups, -np.log(chances))
+    probabilities = table[[f"p_{label}" for label in classes]].to_numpy(float)[np.arange(len(table)), true].clip(1e-7, 1)
+    return counts, np.bincount(groups, -np.log(probabilities))
 
 
 def _scores(counts: np.ndarray) -> dict[str, np.ndarray]:
@@ -218,7 +218,7 @@ def _scores(counts: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _flat(scores: dict[str, np.ndarray], losses: np.ndarray, classes: list[str], present: np.ndarray) -> pd.DataFrame:
-    "One column a metric and class, one row a draw; a macro average is over the `present` classes (bool)."
+    "One column per metric and class, one row per draw; a macro average is over the `present` classes (bool)."
     columns = {("accuracy", ""): scores["accuracy"], ("log loss", ""): losses}
     for name in ("precision", "recall", "F1"):
         columns |= {(name, label): scores[name][:, place] for place, label in enumerate(classes)}
@@ -227,7 +227,7 @@ def _flat(scores: dict[str, np.ndarray], losses: np.ndarray, classes: list[str],
 
 # %% ../nbs/31_metrics.ipynb #cell34
 def intervals(
-    tables: Sequence[pd.DataFrame],  # predictions of one model, one table a seed
+    tables: Sequence[pd.DataFrame],  # predictions of one model, one table per seed
     split: str = "test",  # or "all": every image of the table, as some papers count
     draws: int = 1000,
 ) -> pd.DataFrame:

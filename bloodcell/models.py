@@ -20,7 +20,7 @@ from .transfer import Preprocess, pretrained, train_last_block
 
 # %% ../nbs/23_models.ipynb #cell5
 def layers_table(model: keras.Model) -> pd.DataFrame:
-    "One row a layer, as papers print their networks: its kind, its output without the batch, its weights."
+    "One row per layer, as papers print their networks: its kind, its output without the batch, its weights."
     rows = [(type(layer).__name__, " x ".join(map(str, layer.output.shape[1:])), layer.count_params()) for layer in model.layers]
     return pd.DataFrame([*rows, ("all", "", model.count_params())], columns=["layer", "output", "weights"])
 
@@ -51,7 +51,7 @@ def khalil2022_scratch(
     filters: tuple[int, ...] = (16, 32, 64),  # of the convolutions, each followed by a pooling; open in the paper
     dense: int = 128,  # width of the hidden layer; open in the paper
 ) -> keras.Model:
-    """A plain CNN in the place of the one that Khalil and Abu-Naser 2022 trained from scratch and did not print.
+    """A plain CNN in place of the one that Khalil and Abu-Naser 2022 trained from scratch and did not print.
 
     Input: images (n, size, size, 3), 0-255. Output: class probabilities (n, classes)."""
     model = keras.Sequential([keras.Input((size, size, 3)), layers.Rescaling(1 / 127.5, offset=-1)], name="khalil2022_scratch")

@@ -56,7 +56,7 @@ def by_keras(network) -> Answer:
 
 
 def _quick(file: Path, identity: str) -> Answer | None:
-    "The answers of the ONNX file beside a preset, if that can be asked here and is the same network."
+    "The answers of the ONNX file beside a preset, if its runtime is installed and it holds the same network."
     beside = file.with_suffix(".onnx")
     try:
         session = onnx_session(beside) if beside.is_file() else None
@@ -67,8 +67,8 @@ def _quick(file: Path, identity: str) -> Answer | None:
     name = session.get_inputs()[0].name
 
     def answer(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        chances, strange = session.run(list(OUTPUTS), {name: np.asarray(images, "float32")})
-        return chances, strange[:, 0]
+        probabilities, strange = session.run(list(OUTPUTS), {name: np.asarray(images, "float32")})
+        return probabilities, strange[:, 0]
 
     return answer
 
@@ -187,7 +187,7 @@ def read(path: str | Path, smallest: int = 64) -> Image.Image:
 def answers(answer: Answer, rows, batch: int = 128) -> tuple[np.ndarray, np.ndarray]:
     "Probabilities (n, classes) and strangeness (n,) of images of one size, some at a time."
     found = [answer(rows[np.arange(start, min(start + batch, len(rows)))]) for start in range(0, len(rows), batch)]
-    return np.concatenate([chances for chances, _ in found]), np.concatenate([strange for _, strange in found])
+    return np.concatenate([probabilities for probabilities, _ in found]), np.concatenate([strange for _, strange in found])
 
 
 def classify(
@@ -195,21 +195,21 @@ def classify(
     images: Sequence[np.ndarray],  # uint8, (side, side, 3) each, from `square`
     count: Mapping[str, float] | None = None,  # cells of each class in the same sample, as a laboratory counts them
 ) -> pd.DataFrame:
-    """One row an image: `class`, `probability`, `set` (the names that hold the right one 99 times in a hundred), `strangeness`, `known` (whether it is like the cells that were trained on), and `p_<class>`.
+    """One row per image: `class`, `probability`, `set` (the classes that include the right one 99 times in a hundred), `strangeness`, `known` (whether it is like the cells that were trained on), and `p_<class>`.
     With a count, the probabilities are brought to it by `bloodcell.calibration.to_count`; raises `BloodcellError` for fewer than `FEWEST_COUNTED` images."""
-    chances, strange = answers(preset.answer, np.stack(images)) if len(images) else (np.zeros((0, len(preset.classes))), np.zeros(0))
+    probabilities, strange = answers(preset.answer, np.stack(images)) if len(images) else (np.zeros((0, len(preset.classes))), np.zeros(0))
     if count:
         from bloodcell.calibration import to_count  # not above: it takes a second to import
 
         if len(images) < FEWEST_COUNTED:
             raise BloodcellError(f"a count says something about many cells: {len(images)} are too few, {FEWEST_COUNTED} are the least")
-        chances = to_count(chances, preset.classes, count)
+        probabilities = to_count(probabilities, preset.classes, count)
     classes = np.array(preset.classes)
-    inside = (chances >= preset.facts["set_threshold"]) | (chances == chances.max(axis=1, keepdims=True, initial=0))
-    named = pd.DataFrame({"class": classes[chances.argmax(axis=1)] if len(images) else [], "probability": chances.max(axis=1, initial=0),
-                          "set": ["|".join(classes[np.argsort(-row)][:int(held.sum())]) for row, held in zip(chances, inside, strict=True)],
+    inside = (probabilities >= preset.facts["set_threshold"]) | (probabilities == probabilities.max(axis=1, keepdims=True, initial=0))
+    named = pd.DataFrame({"class": classes[probabilities.argmax(axis=1)] if len(images) else [], "probability": probabilities.max(axis=1, initial=0),
+                          "set": ["|".join(classes[np.argsort(-row)][:int(held.sum())]) for row, held in zip(probabilities, inside, strict=True)],
                           "strangeness": strange, "known": strange <= preset.facts["strangest"]})
-    return named.join(pd.DataFrame(chances, columns=[f"p_{label}" for label in classes]))
+    return named.join(pd.DataFrame(probabilities, columns=[f"p_{label}" for label in classes]))
 
 # %% ../nbs/40_presets.ipynb #cell13
 def predict(
@@ -218,7 +218,7 @@ def predict(
     crop: bool = False,  # cut the cells out of a field of view
     count: Mapping[str, float] | None = None,  # as for `classify`
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """One row a cell: `image`, `cell` (its number in the image), `note`, and the columns of `classify`; and what was wrong with the files that could not be read.
+    """One row per cell: `image`, `cell` (its number in the image), `note`, and the columns of `classify`; and what was wrong with the files that could not be read.
     A field of view is not classified unless its cells are cut out."""
     if count:  # a wrong one is refused before the images are read
         from bloodcell.calibration import shares
@@ -262,7 +262,7 @@ def explain(
     patch: float = 0.2,  # share of the square's width
     step: float = 0.08,
 ) -> tuple[np.ndarray, np.ndarray]:
-    "The square that the network is shown (uint8, (size, size, 3)), and how much probability of the class named is lost where a patch covers it: float, (size, size)."
+    "The square that the network is shown (uint8, (size, size, 3)), and how much probability of the predicted class is lost where a patch covers it: float, (size, size)."
     import keras
     from keras import ops
 

@@ -152,7 +152,7 @@ def trace(
     copies: Sequence[str | Path],
     photographs: Sequence[str | Path],
 ) -> pd.DataFrame:
-    "One row a copy, in the order given: `original` (a photograph's name without suffix), `inliers`, `correlation`, `confidence`."
+    "One row per copy, in the order given: `original` (a photograph's name without suffix), `inliers`, `correlation`, `confidence`."
     if not photographs:
         raise BloodcellError("there are no photographs to trace the copies to: name the folder of the originals")
     index = Index(photographs)
@@ -211,7 +211,7 @@ def originals(
     photographs: Sequence[str | Path],
     belongs: pd.Series,  # the field of each photograph, from `fields`
 ) -> pd.DataFrame:
-    "One row a copy: `path`, `original`, `group` (the field the original shows), and how sure it is. Copies without an original have empty names."
+    "One row per copy: `path`, `original`, `group` (the field the original shows), and how sure it is. Copies without an original have empty names."
     found = trace([Path(root) / path for path in copies], photographs).round({"correlation": 3, "confidence": 3})
     return found.assign(path=list(copies), group=found["original"].map(belongs).fillna(""))[
         ["path", "original", "group", "inliers", "correlation", "runner_up", "runner_up_inliers", "confidence"]]
@@ -222,7 +222,7 @@ def labelled_photographs(
     belongs: pd.Series,  # the field of each photograph, from `fields`
     classes: Sequence[str],
 ) -> pd.DataFrame:
-    "One row a photograph with a single label that is one of the classes: `path`, `label`, `group`."
+    "One row per photograph with a single label that is one of the classes: `path`, `label`, `group`."
     table = pd.DataFrame({"name": [f"BloodImage_{int(number):05d}" for number in labels["Image"]], "label": labels["Category"].fillna("").str.strip().str.lower()})
     table = table[table["label"].isin(classes) & table["name"].isin(belongs.index)]
     return pd.DataFrame({"path": "JPEGImages/" + table["name"] + ".jpg", "label": table["label"], "group": table["name"].map(belongs)}).sort_values("path", ignore_index=True)

@@ -29,7 +29,7 @@ MOST_PIXELS = 50_000_000  # a field of view has about a million; a file that cla
 
 
 class UnreadableImage(BloodcellError):
-    "A file that is no image, or whose pixels cannot be had."
+    "A file that is no image, or whose pixels cannot be read."
 
 
 def _open(path: Path, draft: int | None) -> Image.Image:

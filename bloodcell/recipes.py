@@ -6,8 +6,8 @@
 __all__ = ['PAPERS', 'BACKBONES', 'METHODS', 'TOLD', 'COLOUR', 'SRAVANI', 'HYBRID_NETWORK', 'HYBRID', 'ENSEMBLE', 'KHALIL',
            'KHALIL_PLAIN', 'KHALIL_MOBILENET', 'KHALIL_SCRATCH', 'JARJEES', 'JARJEES_VGG16', 'JARJEES_MOBILENET',
            'ASGHAR_FROZEN', 'ASGHAR_READINGS', 'ASGHAR_TEN', 'ASGHAR', 'FINE_TUNED', 'AVERAGED', 'AT_HOME', 'ON_FEW',
-           'AGAIN', 'ABLATIONS', 'RECIPES', 'ACROSS', 'Paper', 'Backbone', 'get_backbone', 'NoWeights', 'weights_file',
-           'weights_key', 'Settings', 'Recipe', 'get_recipe']
+           'TEST_TIME', 'ABLATIONS', 'RECIPES', 'ACROSS', 'Paper', 'Backbone', 'get_backbone', 'NoWeights',
+           'weights_file', 'weights_key', 'Settings', 'Recipe', 'get_recipe']
 
 # %% ../nbs/20_recipes.ipynb #cell3
 import hashlib
@@ -74,7 +74,7 @@ def get_backbone(name: str) -> Backbone:
 
 # %% ../nbs/20_recipes.ipynb #cell10
 class NoWeights(BloodcellError):
-    "The ImageNet weights of a backbone are not to be had on this machine."
+    "The ImageNet weights of a backbone are not available on this machine."
 
 
 def weights_file(
@@ -94,7 +94,7 @@ def weights_key(name: str, top: bool = False) -> str:
     return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file else "keras.applications"
 
 # %% ../nbs/20_recipes.ipynb #cell13
-METHODS = ("network", "head", "again", "classifier", "ensemble", "colour")
+METHODS = ("network", "head", "test_time", "classifier", "ensemble", "colour")
 TOLD = ("paper", "title", "chosen", "protocols", "stands_in_for", "held_against", "differs")  # what is told to the reader and changes no result
 
 
@@ -106,14 +106,14 @@ def _check(recipe: "Recipe") -> None:
         raise BloodcellError(f"recipe {recipe.name!r}: labels are 'classes' or 'ten', and not {recipe.labels!r}")
     if min(recipe.batch_size, *recipe.epochs) < 1:
         raise BloodcellError(f"recipe {recipe.name!r}: batch_size and epochs must be 1 or more")
-    if recipe.method in ("again", "classifier", "ensemble") and not recipe.members:
+    if recipe.method in ("test_time", "classifier", "ensemble") and not recipe.members:
         raise BloodcellError(f"recipe {recipe.name!r}: a {recipe.method} needs members")
 
 # %% ../nbs/20_recipes.ipynb #cell14
 @dataclass(frozen=True)
 class Settings:
     """What describes one experiment, enough to run it. `network` and its `arguments` name an entry of `bloodcell.models.NETWORKS` or, where there are `members`, what is done with them, `backbone` one of
-    `bloodcell.transfer.BACKBONES`; `features` says what of its last map a head gets (average, flatten or VGG's block4); `augmentation` holds arguments of `RandomAffine`, `stain` those of `StainJitter`, `camera` those of `CameraJitter`; `epochs` has one number a stage,
+    `bloodcell.transfer.BACKBONES`; `features` says what of its last map a head gets (average, flatten or VGG's block4); `augmentation` holds arguments of `RandomAffine`, `stain` those of `StainJitter`, `camera` those of `CameraJitter`; `epochs` has one number per stage,
     and a training ends early after `patience` epochs without a lower validation loss; `balanced` images make an epoch, as many of each class of
     each site; with `decay` the learning rate rises for a twentieth of the steps and falls to nothing along half a cosine; with `averaging` it rises likewise and stays, and a moving average of the weights with that momentum is validated and kept in their place; `images` caps the training and validation images, `small` all images of a set without masks; `fold` (number, folds) keeps a part of the training images out.
     `held_against` names the recipe whose claims this one is set beside, and `differs` says in what it differs from that."""
@@ -222,7 +222,7 @@ KHALIL_MOBILENET = replace(KHALIL, name="khalil2022_mobilenetv2", title="Head an
                            stands_in_for="khalil2022_vgg16")
 
 KHALIL_SCRATCH = replace(
-    KHALIL, name="khalil2022_scratch", title="A CNN of ours in the place of the one not printed", network="khalil2022_scratch", backbone="", epochs=(30,),
+    KHALIL, name="khalil2022_scratch", title="A CNN of ours in place of the one not printed", network="khalil2022_scratch", backbone="", epochs=(30,),
     chosen="The layers are not printed: three convolutions of 16, 32 and 64 filters, their averages, and a dense layer of 128 are ours; trained as the first stage of the larger network.")
 
 # %% ../nbs/20_recipes.ipynb #cell23
@@ -235,7 +235,7 @@ JARJEES = Recipe(
 
 JARJEES_VGG16 = replace(JARJEES, name="jarjees2022_vgg16", title="Protocol of jarjees2022 on VGG16, the nearest relative of VGG19", backbone="VGG16",
                         arguments={"top": False}, stands_in_for="jarjees2022_vgg19", held_against="jarjees2022_vgg19",
-                        differs="VGG16 with averaged features in the place of VGG19")
+                        differs="VGG16 with averaged features in place of VGG19")
 JARJEES_MOBILENET = replace(JARJEES, name="jarjees2022_mobilenetv2", title="Protocol of jarjees2022 on MobileNetV2", backbone="MobileNetV2",
                             stands_in_for="jarjees2022_vgg16")
 
@@ -271,7 +271,7 @@ FINE_TUNED = Recipe(
     "fine_tuned", "EfficientNet-Lite0 trained end to end", network="fine_tuned", backbone="EfficientNetLite0", pixels=Pixels(64, "nucleus"),
     augmentation=dict(rotation=180, shift=(0.04, 0.04), flip=(True, True), scale=(0.85, 1.18), fill_mode="reflect"),
     stain=dict(gain=0.3, tint=0.2, mix=0.15, light=0.05), epochs=(8,), decay=True, batch_size=32, learning_rate=3e-4, balanced=4000, costly=True,
-    chosen="Cells cut out at two and a half diameters of their nucleus, on glass of one grey, turned, mirrored, scaled and stained at random; batch normalisation keeps ImageNet's statistics; "
+    chosen="Cells cut out at two and a half diameters of their nucleus, on glass of one grey, rotated, mirrored, scaled and stained at random; batch normalisation keeps ImageNet's statistics; "
            "4,000 images an epoch, as many of each class of each laboratory; the learning rate rises shortly and falls along half a cosine; the epoch with the lowest validation loss is kept.")
 
 AVERAGED = replace(FINE_TUNED, name="fine_tuned_averaged", title=f"{FINE_TUNED.title} at 96 px, weights averaged", pixels=Pixels(96, "nucleus"), epochs=(6,), decay=False,
@@ -286,10 +286,10 @@ ON_FEW = replace(AT_HOME, name="fine_tuned_on_few", title=f"{FINE_TUNED.title} o
                  chosen="For a laboratory that has a few hundred cells: as `fine_tuned_at_home`, but 1,000 images an epoch, as many of each class, in twelve epochs; a rate that rises shortly and stays; "
                         "and a moving average of the weights, over about 100 steps, is what is validated and kept.")
 
-_ASKED = {"turned": ("turned copies", "The same network, asked about the eight ways to lay a test image down; the mean is its answer."),
+_TEST_TIME = {"turned": ("test-time augmentation", "The same network; its probabilities are averaged over the eight orientations of each test image."),
           "statistics": ("statistics of the test slides", "The same network; each of its layers sees 512 test images, without their names, with the mean and spread that training images have there.")}
 
-AGAIN = tuple(replace(trained, name=f"{trained.name}_{how}", title=f"{trained.title}, {_ASKED[how][0]}", method="again", network=how, members=(trained,), chosen=_ASKED[how][1])
+TEST_TIME = tuple(replace(trained, name=f"{trained.name}_{how}", title=f"{trained.title}, {_TEST_TIME[how][0]}", method="test_time", network=how, members=(trained,), chosen=_TEST_TIME[how][1])
               for trained, how in ((AT_HOME, "turned"), (AVERAGED, "turned"), (AVERAGED, "statistics")))
 
 ABLATIONS = tuple(replace(FINE_TUNED, name=f"fine_tuned_{name}", title=f"{FINE_TUNED.title}, {words}", protocols=(), **changes) for name, words, changes in (
@@ -302,10 +302,10 @@ ABLATIONS = tuple(replace(FINE_TUNED, name=f"fine_tuned_{name}", title=f"{FINE_T
 # %% ../nbs/20_recipes.ipynb #cell28
 RECIPES = {recipe.name: recipe for recipe in (
     COLOUR, SRAVANI, HYBRID_NETWORK, *_MEMBERS, *HYBRID, *ENSEMBLE, KHALIL, KHALIL_PLAIN, KHALIL_MOBILENET, KHALIL_SCRATCH, JARJEES, JARJEES_VGG16, JARJEES_MOBILENET,
-    *ASGHAR_FROZEN, *ASGHAR_READINGS, ASGHAR_TEN, ASGHAR, FINE_TUNED, AVERAGED, AT_HOME, ON_FEW, *AGAIN, *ABLATIONS)}
+    *ASGHAR_FROZEN, *ASGHAR_READINGS, ASGHAR_TEN, ASGHAR, FINE_TUNED, AVERAGED, AT_HOME, ON_FEW, *TEST_TIME, *ABLATIONS)}
 
 
-ACROSS = (COLOUR.name, SRAVANI.name, ASGHAR.name, "asghar2023_mobilenetv2", "asghar2023_vgg16", FINE_TUNED.name, AVERAGED.name, *(recipe.name for recipe in (*AGAIN[1:], *ABLATIONS)))  # what is run where one laboratory after the other is left out
+ACROSS = (COLOUR.name, SRAVANI.name, ASGHAR.name, "asghar2023_mobilenetv2", "asghar2023_vgg16", FINE_TUNED.name, AVERAGED.name, *(recipe.name for recipe in (*TEST_TIME[1:], *ABLATIONS)))  # what is run where one laboratory after the other is left out
 
 
 def get_recipe(

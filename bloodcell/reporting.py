@@ -28,7 +28,7 @@ CLAIM = {
     "27 ensembles": "model", "28 measures of performance": "performance", "29 uncertainty": "uncertainty", "30 robustness": "elsewhere", "31 explainability": "explained",
     "32 internal evaluation": "performance", "33 external evaluation": "elsewhere", "34 registration": "AUTHORS", "35 images included and excluded": "eligible", "36 demography and clinic": "DATA",
     "37 performance on each part": "performance", "38 estimates with their precision": "uncertainty", "39 where it fails": "failures", "40 limitations": "AUTHORS",
-    "41 what it means for practice": "CLINIC", "42 protocol": "open", "43 software, model and data to be had": "open", "44 funding": "AUTHORS"}
+    "41 what it means for practice": "CLINIC", "42 protocol": "open", "43 software, model and data available": "open", "44 funding": "AUTHORS"}
 TRIPOD = {
     "1-2 title and abstract": "objective", "3 background, users, known inequalities": "AUTHORS", "4 objectives": "objective", "5 source and dates of the data": "source", "6 participants and setting": "DATA",
     "7 data preparation": "preprocessing", "8 outcome and its assessment": "labels", "9 predictors": "preprocessing", "10 sample size": "size", "11 missing data": "eligible", "12 analysis and model": "training",
@@ -106,9 +106,9 @@ def _about_results(same: Sequence[Outcome]) -> dict[str, str]:
 
 # %% ../nbs/55_reporting.ipynb #cell11
 def checklists(
-    same: Sequence[Outcome],  # of one recipe and protocol, one a seed
+    same: Sequence[Outcome],  # of one recipe and protocol, one per seed
 ) -> pd.DataFrame:
-    "One row an item of three checklists: `checklist`, `item`, `answer`, and `answered` (by the run, or not). Raises `BloodcellError` for an experiment without predictions."
+    "One row per item of three checklists: `checklist`, `item`, `answer`, and `answered` (by the run, or not). Raises `BloodcellError` for an experiment without predictions."
     if not same or not all(one.has_predictions for one in same):
         raise BloodcellError(f"{same[0].key if same else 'this run'} holds no predictions: run the experiment first")
     known = _about_data(same) | _about_model(same) | _about_results(same)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CONTROLS_CHAPTER', 'PROFILE_ORDER', 'FIVE', 'DATA_OF', 'OUTPUTS', 'results_root', 'save_table', 'save_figure', 'keep',
-           'kept', 'kept_controls', 'best_of', 'kept_table', 'kept_abroad', 'equally_long', 'overview',
+           'kept', 'kept_controls', 'best_of', 'kept_table', 'kept_left_out', 'equally_long', 'overview',
            'kept_ablations', 'kept_speeds', 'kept_trust', 'kept_claims', 'KeptPreset', 'kept_preset', 'preset_scores',
            'kept_unknown', 'model_card', 'PaperOutput', 'outputs_table']
 
@@ -108,7 +108,7 @@ PROFILE_ORDER = ["smoke", "quick", "long", "full"]
 
 
 def kept_controls(where: str | Path | None = None) -> pd.DataFrame:
-    "The balanced accuracy of each control, one row a data set, with `chance`; empty where none are kept."
+    "The balanced accuracy of each control, one row per data set, with `chance`; empty where none are kept."
     rows = []
     for file in sorted(Path(where or results_root()).glob("*/controls/controls.csv")):
         table = pd.read_csv(file).set_index("control")
@@ -132,7 +132,7 @@ def best_of(data: str, where: str | Path | None = None) -> list[Outcome]:
 
 
 def kept_table(datasets: Sequence[str] = ("pbc", "kaggle", "lisc"), where: str | Path | None = None) -> pd.DataFrame:
-    "One row a data set, recipe and protocol: the results of `bloodcell.study.results_table`, with the title of the data."
+    "One row per data set, recipe and protocol: the results of `bloodcell.study.results_table`, with the title of the data."
     tables = [results_table(found).assign(data=CATALOG[name].title) for name in datasets if (found := best_of(name, where))]
     return pd.concat(tables, ignore_index=True) if tables else results_table([]).assign(data="")
 
@@ -140,14 +140,14 @@ def kept_table(datasets: Sequence[str] = ("pbc", "kaggle", "lisc"), where: str |
 FIVE = "+".join(LABORATORIES)  # the data set in which each of five laboratories is left out
 
 
-def kept_abroad(where: str | Path | None = None) -> list[Outcome]:
+def kept_left_out(where: str | Path | None = None) -> list[Outcome]:
     "The outcomes in which one of five laboratories was left out. Ablations were not run in all five and have a table of their own: `kept_ablations`."
     ablations = {recipe.name for recipe in ABLATIONS}
     return [one for one in best_of(FIVE, where) if one.has_predictions and one.recipe.name not in ablations]
 
 
 def equally_long(recipe: str, data: str, protocols: set[str], where: str | Path | None = None) -> dict[str, list[Outcome]]:
-    "A recipe's trained outcomes with each of these protocols, from the longest profile that has them all: what a split is worth is asked of trainings of one length. Empty where there is none."
+    "A recipe's trained outcomes with each of these protocols, from the longest profile that has them all: splits are compared at one length of training. Empty where there is none."
     for facts, outcomes in sorted(kept(where).values(), key=lambda run: PROFILE_ORDER.index(run[0]["profile"]["name"]), reverse=True):
         found = {protocol: same for (name, protocol), same in by_protocol([one for one in outcomes if one.status == "run"]).items() if name == recipe and protocol in protocols}
         if facts["data"] == data and set(found) == protocols:
@@ -161,12 +161,12 @@ def _right(outcomes: Sequence[Outcome], everything: bool = False) -> float:
 
 
 def overview(where: str | Path | None = None) -> pd.DataFrame:
-    """One row a network, all values accuracies on its first data set: `claimed`; `as_the_paper` (its own protocol, or its own way of counting, where that differs);
+    """One row per network, all values accuracies on its first data set: `claimed`; `as_the_paper` (its own protocol, or its own way of counting, where that differs);
     `group_disjoint`, of a training as long; and `elsewhere`, the mean over laboratories that were each left out of the training. Empty where it was not measured. The last row is about two trainings of our network: the preset,
     on its held-out cells of PBC; and `recipe`, the best one `elsewhere`."""
     claims, rows = kept_claims(where=where), []
-    abroad = across(kept_abroad(where))
-    left_out = dict(list(abroad.groupby("recipe"))) if len(abroad) else {}
+    scores = across(kept_left_out(where))
+    left_out = dict(list(scores.groupby("recipe"))) if len(scores) else {}
     ours = max((FINE_TUNED.name, AVERAGED.name), key=lambda name: left_out[name]["macro_f1"].mean() if name in left_out else 0)
     for recipe, data, own in (("sravani2023_cnn", "kaggle", "sravani2023"), ("khalil2022_vgg16_plain", "kaggle", "khalil2022"), ("asghar2023_cnn", "pbc", "all images"),
                               ("asghar2023_mobilenetv2", "pbc", ""), (ours, "pbc", "")):
@@ -184,7 +184,7 @@ def overview(where: str | Path | None = None) -> pd.DataFrame:
 
 # %% ../nbs/51_results.ipynb #cell12
 def kept_ablations(where: str | Path | None = None) -> pd.DataFrame:
-    """What the ingredients of `fine_tuned` are worth. One row a laboratory left out and recipe, of runs that took an ingredient away; the whole recipe of the same run comes first: training `images`, `epochs`,
+    """What the ingredients of `fine_tuned` are worth. One row per laboratory left out and recipe, of runs that took an ingredient away; the whole recipe of the same run comes first: training `images`, `epochs`,
     the columns of `bloodcell.laboratories.across`, and the `difference` of the accuracy, `difference_low`, `difference_high` and `p_holm` of `bloodcell.uncertainty.compare`. Empty where no such run is kept."""
     names, tables = [FINE_TUNED.name, *(recipe.name for recipe in ABLATIONS)], []
     for _, outcomes in kept(where).values():
@@ -199,7 +199,7 @@ def kept_ablations(where: str | Path | None = None) -> pd.DataFrame:
 
 
 def kept_speeds(where: str | Path | None = None) -> pd.DataFrame:
-    "How fast networks were trained and on what: one row a recipe and device, with images a second (the images of an epoch times epochs, by the seconds of the training)."
+    "How fast networks were trained and on what: one row per recipe and device, with images a second (the images of an epoch times epochs, by the seconds of the training)."
     rows = []
     for _, outcomes in kept(where).values():
         for one in outcomes:
@@ -215,8 +215,8 @@ def kept_speeds(where: str | Path | None = None) -> pd.DataFrame:
 def kept_trust(where: str | Path | None = None) -> pd.DataFrame:
     "What the probabilities of networks are worth: `cells` (held out, or of a laboratory left out), and the columns of `bloodcell.calibration.trust_table`."
     places = [(f"{data}, held out", [one for one in best_of(data, where) if one.protocol == "group-disjoint"]) for data in ("pbc", "kaggle", "lisc")]
-    abroad, tables = kept_abroad(where), []
-    places += [(f"{protocol.removeprefix(WITHOUT)}, left out", [one for one in abroad if one.protocol == protocol]) for protocol in sorted({one.protocol for one in abroad})]
+    elsewhere, tables = kept_left_out(where), []
+    places += [(f"{protocol.removeprefix(WITHOUT)}, left out", [one for one in elsewhere if one.protocol == protocol]) for protocol in sorted({one.protocol for one in elsewhere})]
     for cells, found in places:
         trained = by_protocol([one for one in found if one.status == "run" and one.recipe.method in ("network", "head") and not one.recipe.fold])
         tables.append(trust_table({recipe: [one.predictions for one in same] for (recipe, _), same in trained.items()}).assign(cells=cells))
@@ -228,7 +228,7 @@ def kept_claims(datasets: Sequence[str] = ("pbc", "kaggle", "lisc"), where: str 
     return _kept_claims(tuple(datasets), str(where or results_root())).copy()
 
 
-@cache  # half a minute of resampling, asked for by more than one table
+@cache  # half a minute of resampling, needed by more than one table
 def _kept_claims(datasets: tuple[str, ...], where: str) -> pd.DataFrame:
     tables = [claims_table(name, best_of(name, where), {}) for name in datasets]
     return pd.concat([table[table["data"] == name] for name, table in zip(datasets, tables, strict=True)], ignore_index=True)
@@ -253,16 +253,16 @@ def kept_preset(name: str = "preset", where: str | Path | None = None) -> KeptPr
 
 # %% ../nbs/51_results.ipynb #cell15
 def preset_scores(preset: KeptPreset) -> pd.DataFrame:
-    "One row a set of test cells, held out or of a laboratory never seen: the scores of `bloodcell.laboratories.worth`, `calibration_error`, and the share called `strange`."
+    "One row per set of test cells, held out or of a laboratory not trained on: the scores of `bloodcell.laboratories.worth`, `calibration_error`, and the share called `strange`."
     own = on(preset.own, "test")
-    tables = {f"{site}, held out": own[own["site"] == site] for site in own["site"].unique()} | {f"{data}, never seen": known for data, (known, _) in preset.elsewhere.items()}
+    tables = {f"{site}, held out": own[own["site"] == site] for site in own["site"].unique()} | {f"{data}, not trained on": known for data, (known, _) in preset.elsewhere.items()}
     rows = [{"cells": name} | worth([table]) | {"calibration_error": calibration_error(table), "strange": float((table["strangeness"] > preset.record["strangest"]).mean())}
             for name, table in tables.items()]
     return pd.DataFrame(rows).drop(columns=["macro_f1_sd", "seeds"])
 
 
 def kept_unknown(preset: KeptPreset) -> pd.DataFrame:
-    "One row a kind of picture that is none of the preset's classes, beside known cells (`against`): `bloodcell.calibration.by_kind`, of unknown cells of other laboratories, and of pictures that show no cell."
+    "One row per kind of picture that is none of the preset's classes, beside known cells (`against`): `bloodcell.calibration.by_kind`, of unknown cells of other laboratories, and of pictures that show no cell."
     held, limit = on(preset.own, "test"), preset.record["strangest"]
     held = held[held["site"] == "pbc"]
     tables = []
@@ -284,9 +284,9 @@ def model_card(preset: KeptPreset, unknown: pd.DataFrame) -> str:
     strangers = "; ".join(f"{row.kind} {row.auroc_strangeness:.2f}" for row in unknown[unknown["of"] == unknown["against"]].itertuples()) or "not measured"
     return f"""# Model card
 
-**What it is.** {record['recipe']}, version {record['version']}: EfficientNet-Lite0 behind a search for the nucleus, for pictures of one stained blood cell. It names {', '.join(record['classes'])}.
+**What it is.** {record['recipe']}, version {record['version']}: EfficientNet-Lite0 behind a search for the nucleus, for pictures of one stained blood cell. Classes: {', '.join(record['classes'])}.
 
-**What it is for.** Research and teaching. It is no medical device. A laboratory judges it on its own cells first: `bloodcell evaluate`.
+**What it is for.** Research and teaching. It is no medical device. Evaluate it on your own cells first: `bloodcell evaluate`.
 
 **What it learned from.** A fifth of the cells of each set was held out for the test, a tenth chose the epoch and fitted temperature ({record['temperature']:.2f}) and thresholds.
 
@@ -300,7 +300,7 @@ Neither set says much about the people the blood came from: no age, no sex, no d
 | --- | --- | --- | --- | --- |
 {lines}
 
-**What it cannot do.** Blasts, plasma cells, variant lymphocytes, smudge cells and pictures of several cells (`mixt` in LISC) are none of its classes; it names them as something else, and its measure of strangeness finds only a part of them (AUROC against known cells of the same laboratory: {strangers}). Stages of immature granulocytes are one class. Other stains and cameras cost accuracy, as the table says.
+**What it cannot do.** Blasts, plasma cells, variant lymphocytes, smudge cells and pictures of several cells (`mixt` in LISC) are none of its classes; it assigns them to one of its own, and its strangeness score finds only a part of them (AUROC against known cells of the same laboratory: {strangers}). Stages of immature granulocytes are one class. Other stains and cameras cost accuracy, as the table says.
 """
 
 # %% ../nbs/51_results.ipynb #cell17
@@ -359,7 +359,7 @@ OUTPUTS = (
 
 
 def outputs_table(where: str | Path | None = None) -> pd.DataFrame:
-    "One row a figure or table of the papers, with the status of the kept results."
+    "One row per figure or table of the papers, with the status of the kept results."
     rows = []
     for output in OUTPUTS:
         data = "lisc" if output.recipe.startswith("sravani2023_hybrid") else DATA_OF[output.paper]

@@ -221,7 +221,7 @@ def check_request(profile: str, seed: int, seeds: int = 0) -> None:
 
 
 def open_run(
-    data: str,  # name of a data set, or the path of a folder with one subfolder a class
+    data: str,  # name of a data set, or the path of a folder with one subfolder per class
     profile: str = "smoke",  # a key of `PROFILES`
     seed: int = 0,  # of the split, and of the first training; 0 or more
     out: str = "",  # the run's folder; default `runs/<data>-<profile>-s<seed>`

@@ -230,7 +230,7 @@ def draw(
 
 
 def compare_protocols(images: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    "One row a protocol: what `overlap` finds on these images, and a verdict in words."
+    "One row per protocol: what `overlap` finds on these images, and a verdict in words."
     rows = []
     for name, protocol in PROTOCOLS.items():
         found = overlap(draw(name, images, seed), protocol.counted)

@@ -43,7 +43,7 @@ def results_table(
     found: Sequence[Outcome],
     split: str = "test",
 ) -> pd.DataFrame:
-    "One row a recipe and protocol, with the numbers of the seeds that trained; `overlap` counts test images whose cell is known to have been trained on."
+    "One row per recipe and protocol, with the numbers of the seeds that trained; `overlap` counts test images whose cell is known to have been trained on."
     rows = []
     for same in by_protocol(found).values():
         tables = [one.predictions for one in same if one.status == "run"]
@@ -55,7 +55,7 @@ def seeds_table(
     found: Sequence[Outcome],
     split: str = "test",
 ) -> pd.DataFrame:
-    "One row an experiment: its status, its scores, its training accuracy and the epoch that was kept."
+    "One row per experiment: its status, its scores, its training accuracy and the epoch that was kept."
     rows = []
     for one in found:
         row = {"recipe": one.recipe.name, "protocol": one.protocol, "seed": one.seed, "status": one.status}
@@ -83,7 +83,7 @@ def whole_folds(
 def folds_table(
     found: Sequence[Outcome],  # of protocols `fold-0` and on
 ) -> pd.DataFrame:
-    "One row a recipe: the numbers of `results_table` with the folds of a repetition as one test; `seeds` counts the repetitions of `whole_folds`."
+    "One row per recipe: the numbers of `results_table` with the folds of a repetition as one test; `seeds` counts the repetitions of `whole_folds`."
     rows = [{"recipe": recipe} | metrics.over_seeds(tables) for recipe, tables in whole_folds(found).items()]
     return pd.DataFrame(rows, columns=["recipe", "seeds", *NUMBERS, "n", "groups"])
 
@@ -138,7 +138,7 @@ class Study(OpenStudy):
         return figures.save_figure(self.run, name, figure)
 
     def curves(self, found: Sequence[Outcome]) -> None:
-        "Show the learning curves of each recipe and protocol that was trained in epochs, one line a seed."
+        "Show the learning curves of each recipe and protocol that was trained in epochs, one line per seed."
         for (recipe, protocol), same in by_protocol([one for one in found if one.history is not None]).items():
             first = same[0]
             kept = first.history.loc[first.history["epoch"] == first.kept_epoch].iloc[0]
@@ -151,7 +151,7 @@ class Study(OpenStudy):
         for (recipe, protocol), same in by_protocol([one for one in found if one.status == "run"]).items():
             table = same[0].predictions
             score = metrics.summary(table)
-            title = f"{shown(same[0])}: {score['accuracy']:.1%} right (seed {same[0].seed})\n{self.about}, test, n = {score['n']:,} in {score['groups']:,} groups"
+            title = f"{shown(same[0])}: accuracy {score['accuracy']:.1%} (seed {same[0].seed})\n{self.about}, test, n = {score['n']:,} in {score['groups']:,} groups"
             _display(self.save(f"confusion_{recipe}_{protocol}", figures.confusion_matrix(metrics.confusion(table), title)))
 
     def per_class(self, found: Sequence[Outcome], name: str):
@@ -164,7 +164,7 @@ class Study(OpenStudy):
         return readable(table[table["seed"] == table["seed"].min()].drop(columns="seed"))
 
     def one_of_each(self, labels: pd.Series) -> dict[str, np.ndarray]:
-        "The first image of each label (empty ones left out): uint8, (128, 128, 3); `labels` has one entry an image of the data set."
+        "The first image of each label (empty ones left out): uint8, (128, 128, 3); `labels` has one entry per image of the data set."
         first = labels[labels != ""].drop_duplicates()
         return dict(sorted(zip(first, self.pictures(self.dataset.images.loc[first.index, "path"]), strict=True)))
 

@@ -51,7 +51,7 @@ class Batches(keras.utils.PyDataset):
         rows: np.ndarray,  # the row numbers to use: int, (m,)
         batch_size: int,
         seed: int | None = None,  # of the order; `None` keeps the order of `rows`
-        epoch: int = 0,  # the number of the first epoch that is asked for
+        epoch: int = 0,  # the number of the first epoch to draw
         strata: np.ndarray | None = None,  # of all rows of the source, int (n,): each stratum gets the same share of an epoch, a tiny one less
         count: int = 0,  # rows in an epoch, where there are strata
     ):
@@ -198,13 +198,13 @@ def with_augmentation(network: keras.Model, *augmentation: keras.layers.Layer) -
 
 def augmenters(recipe: Recipe) -> list[keras.layers.Layer]:
     "The layers that change the training images of a recipe."
-    asked = (RandomAffine, recipe.augmentation), (StainJitter, recipe.stain), (CameraJitter, recipe.camera)
-    return [layer(**arguments) for layer, arguments in asked if arguments]
+    wanted = (RandomAffine, recipe.augmentation), (StainJitter, recipe.stain), (CameraJitter, recipe.camera)
+    return [layer(**arguments) for layer, arguments in wanted if arguments]
 
 
 @keras.saving.register_keras_serializable("bloodcell")
 class F1Score(keras.metrics.F1Score):
-    "Keras's F-score, averaged over the classes, for class numbers in the place of one-hot rows."
+    "Keras's F-score, averaged over the classes, for class numbers in place of one-hot rows."
 
     def __init__(self, average="macro", name="f1_score", **options):
         super().__init__(average=average, name=name, **options)
@@ -259,7 +259,7 @@ def fit(
     file: str | Path,  # for the state
     strata: np.ndarray | None = None,  # of all rows, int (n,), for a recipe with `balanced`
 ) -> tuple[pd.DataFrame, float]:
-    """Train for all epochs of the recipe, or until its patience is at an end: the history, one row an epoch, and the seconds it took. Afterwards the network has the
+    """Train for all epochs of the recipe, or until its patience is at an end: the history, one row per epoch, and the seconds it took. Afterwards the network has the
     weights of the epoch with the lowest validation loss. Goes on where an interrupted call with the same file stopped."""
     set_seed(seed)
     file, epochs = Path(file), sum(recipe.epochs)

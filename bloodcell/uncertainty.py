@@ -20,7 +20,7 @@ FEWEST = 3  # cells; the F1 of a class with fewer says nothing
 
 
 def group_counts(
-    tables: Sequence[pd.DataFrame],  # predictions of one model, one table a seed, about the same images
+    tables: Sequence[pd.DataFrame],  # predictions of one model, one table per seed, about the same images
     split: str = "test",
 ) -> np.ndarray:
     "Confusion counts of each group, true class by predicted class, mean over the seeds: float64, (groups, classes, classes). Groups are in the order of their names."
@@ -114,7 +114,7 @@ def coverage(
 
 # %% ../nbs/34_uncertainty.ipynb #cell13
 def paired_difference(
-    first: Sequence[pd.DataFrame],  # predictions of one model, one table a seed
+    first: Sequence[pd.DataFrame],  # predictions of one model, one table per seed
     second: Sequence[pd.DataFrame],  # of another, about the same images
     split: str = "test",
     draws: int = 5000,
@@ -147,7 +147,7 @@ def holm(
 
 # %% ../nbs/34_uncertainty.ipynb #cell15
 def compare(
-    models: Mapping[str, Sequence[pd.DataFrame]],  # name of each model: its predictions, one table a seed; the first is the reference
+    models: Mapping[str, Sequence[pd.DataFrame]],  # name of each model: its predictions, one table per seed; the first is the reference
     split: str = "test",
 ) -> pd.DataFrame:
     "Every model against the first: `model`, `reference`, the columns of `paired_difference`, and `p_holm`, corrected for the number of models. Raises `BloodcellError` for fewer than two models."

@@ -52,7 +52,7 @@ def _counted(text: str) -> dict[str, float]:
 
 
 def _terminal(table) -> str:
-    "The table for a person: one line a cell, below a heading."
+    "The table for a person: one line per cell, below a heading."
     several = table["image"].duplicated(keep=False)
     names = [f"{image} #{cell}" if many else image for image, cell, many in zip(table["image"], table["cell"], several, strict=True)]
     width = max(map(len, [*names, "cell"]))
@@ -76,12 +76,12 @@ def _write(table, form: str, out: str) -> None:
 @app.command()
 def predict(paths: Annotated[list[str], typer.Argument(help="files, folders or patterns; - reads names from the standard input")],
             model: Model = DEFAULT,
-            crop: Annotated[bool, typer.Option("--crop", help="cut the cells out of a field of view and name each; <name>_cells.png beside --out, or here, shows their numbers")] = False,
+            crop: Annotated[bool, typer.Option("--crop", help="cut the cells out of a field of view and classify each; <name>_cells.png beside --out, or here, shows their numbers")] = False,
             form: Annotated[str, typer.Option("--format", help="table, csv or json; by default what the ending of --out says, or a table")] = "",
-            out: Annotated[str, typer.Option(help="write to this file in the place of the terminal")] = "",
+            out: Annotated[str, typer.Option(help="write to this file instead of the terminal")] = "",
             count: Annotated[str, typer.Option(help="the laboratory's count of such cells, as neutrophil=62,lymphocyte=28,monocyte=10; a class that is not named has none")] = "",
-            explain: Annotated[str, typer.Option(help="a folder for pictures that show what each answer hangs on")] = "") -> None:
-    "Name the cells in pictures: class, calibrated probability, the names that hold the right one 99 times in a hundred, and whether the cell is like those trained on."
+            explain: Annotated[str, typer.Option(help="a folder for pictures that show what each prediction depends on")] = "") -> None:
+    "Classify the cells in pictures: class, calibrated probability, a set of classes that holds the right one 99 times in a hundred, and whether the cell looks like those trained on."
     _quiet()
     form = form or {".csv": "csv", ".json": "json"}.get(Path(out).suffix.lower(), "table")
     if form not in ("table", "csv", "json"):
@@ -119,7 +119,7 @@ def _numbered(path: str, folder: Path) -> None:
 
 
 def _explain(preset, table, folder: Path) -> None:
-    "One picture a cell: what the network was shown, what its answer loses where a patch covers it, and what Grad-CAM says speaks for it."
+    "One picture per cell: what the network was shown, what its answer loses where a patch covers it, and what Grad-CAM says speaks for it."
     import matplotlib.pyplot as plt
 
     from bloodcell import figures, interpret, presets
@@ -145,10 +145,10 @@ def _explain(preset, table, folder: Path) -> None:
 # %% ../nbs/47_use.ipynb #cell12
 @app.command()
 def evaluate(model: Annotated[str, typer.Argument(help="a preset of this package, or the path of a .keras file")],
-             data: Annotated[str, typer.Argument(help="a folder with one subfolder a class, a CSV of path, label and group, or a data set of the catalogue")],
+             data: Annotated[str, typer.Argument(help="a folder with one subfolder per class, a CSV of path, label and group, or a data set of the catalogue")],
              given: Annotated[list[str], typer.Option("--map", help="what a label means: label=class, label=unknown, or label= to leave it out; may be given several times")] = [],  # noqa: B006
              out: Annotated[str, typer.Option(help="folder for the page and the tables; by default runs/evaluation-<data>")] = "") -> None:
-    "Judge a network on your own labelled cells: scores with intervals, mistakes, trust, and how far your slides are from those trained on."
+    "Evaluate a network on your own labelled cells: scores with intervals, mistakes, calibration, and how far your slides are from those trained on."
     _quiet()
     if wrong := [one for one in given if "=" not in one]:
         raise BloodcellError(f"--map {wrong[0]} says nothing: write --map label=class")

@@ -22,7 +22,7 @@ SIZE = 80  # pixels; InceptionV3 takes no less than 75
 
 @pytest.fixture
 def server(tmp_path, monkeypatch):
-    "A folder that a local server hands out under the names Keras asks for, in the place of Keras's own address; what was asked for."
+    "A folder that a local server hands out under the names Keras asks for, in place of Keras's own address; what was asked for."
     for name in ("served", "no weights", "keras"):  # a cache folder that is not there is not made: Keras takes another
         (tmp_path / name).mkdir()
     monkeypatch.setenv("BLOODCELL_WEIGHTS", str(tmp_path / "no weights"))

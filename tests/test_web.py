@@ -63,8 +63,8 @@ def test_the_browser_says_what_python_says_and_sends_nothing(page, server, tab):
     preset = presets.load("blood8")
     expected = presets.classify(preset, [np.asarray(Image.open(page / "cells" / name)) for name in sorted(answers)])
     for (name, found), row in zip(sorted(answers.items()), expected.itertuples(), strict=True):
-        chances = expected.loc[row.Index, [f"p_{label}" for label in preset.classes]].to_numpy(float)
-        assert np.abs(np.array(found["probabilities"]) - chances).max() < 1e-3, name
+        probabilities = expected.loc[row.Index, [f"p_{label}" for label in preset.classes]].to_numpy(float)
+        assert np.abs(np.array(found["probabilities"]) - probabilities).max() < 1e-3, name
         assert found["name"] == expected["class"][row.Index] and abs(found["strangeness"] - row.strangeness) < 1e-3
     assert all(line.startswith("GET ") for line in asked)  # nothing is sent
     assert {line.split()[1].split("?")[0] for line in asked} <= {"/", *(f"/{path.relative_to(page)}" for path in page.rglob("*"))}

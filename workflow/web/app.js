@@ -86,7 +86,7 @@ function element(kind, text, name) {
 }
 
 function show(file, canvas, pixels, answer) {
-  const said = named(answer), row = element("article", "", "cell"), words = element("div"), meter = element("meter"), why = element("button", "What does it hang on?");
+  const said = named(answer), row = element("article", "", "cell"), words = element("div"), meter = element("meter"), why = element("button", "What does it depend on?");
   meter.value = said.probability;
   meter.setAttribute("aria-label", "probability");
   why.onclick = async () => { why.disabled = true; why.textContent = "Covering one place after the other …"; paint(canvas, await hangsOn(canvas, pixels, answer)); why.textContent = "Orange: covering it costs probability"; };
