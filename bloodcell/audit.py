@@ -48,7 +48,8 @@ CONFOUNDER_COLUMNS = ["confounder", "balanced_accuracy", "chance", "class", "its
 def confounders(
     manifest: pd.DataFrame,  # usable images, from `inspect`, with their groups joined
 ) -> pd.DataFrame:
-    "One row per confounder: `balanced_accuracy`, `chance`, and the class it predicts best (highest F1). Classes with fewer than 5 groups are left out."
+    """One row per confounder: `balanced_accuracy`, `chance`, and the class it predicts best (highest F1). Classes with fewer than 5 groups
+    are left out."""
     enough = manifest[manifest.groupby("label")["group"].transform("nunique") >= 5].reset_index(drop=True)
     classes, rows = sorted(enough["label"].unique()), []
     for name, numbers in _confounders(enough).items() if len(classes) > 1 else ():
@@ -126,7 +127,8 @@ class Audit:
 
     def write(self, folder: str | Path, root: str | Path) -> None:
         "Write every table into `folder`, with `exclude.csv` and the cleaned `images.csv`."
-        tables = {"summary": self.summary(), "excluded": self.excluded[["path", "label", "problem"]], "pairs": self.pairs, "duplicate_groups": self.duplicate_groups, "batches": self.batches,
+        tables = {"summary": self.summary(), "excluded": self.excluded[["path", "label", "problem"]], "pairs": self.pairs,
+                  "duplicate_groups": self.duplicate_groups, "batches": self.batches,
                   "confounders": self.confounders, "outliers": self.outliers, "exclude": self.exclusions, "images": self.cleaned(root)}
         for name, table in tables.items():
             write_table(table, Path(folder) / f"{name}.csv")

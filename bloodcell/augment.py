@@ -71,11 +71,11 @@ class RandomAffine(keras.layers.Layer):
 class StainJitter(keras.layers.Layer):
     """Random amount and tint of the stain, random mixing of the colours, and random light, as another laboratory might have them.
 
-    `gain`, `tint` and `light` are standard deviations of the logarithm, for all channels together or each; `mix` is that of the nine shares in which
-    the optical densities of the channels are mixed.
+    `gain`, `tint` and `light` are standard deviations of the logarithm, for all channels together or each; `mix` is that of the nine shares
+    in which the optical densities of the channels are mixed.
 
-    Input: images (n, height, width, 3), any number type, 0-255. Output: float32, the same shape, 0-255. Each image
-    gets its own draw; without `training=True` images pass unchanged."""
+    Input: images (n, height, width, 3), any number type, 0-255. Output: float32, the same shape, 0-255. Each image gets its own draw;
+    without `training=True` images pass unchanged."""
 
     def __init__(self, gain: float = 0.0, tint: float = 0.0, mix: float = 0.0, light: float = 0.0, seed: int = 0, **options):
         super().__init__(**options)
@@ -102,14 +102,15 @@ class StainJitter(keras.layers.Layer):
 # %% ../nbs/21_augment.ipynb #cell12
 @keras.saving.register_keras_serializable("bloodcell")
 class CameraJitter(keras.layers.Layer):
-    """Random blur and noise, and a random part of the edges hidden behind clear glass, as another microscope or another cutting tool might have them.
+    """Random blur and noise, and a random part of the edges hidden behind clear glass, as another microscope or another cutting tool might
+    have them.
 
-    `blur` is the most that is taken, from 0 (none) over 1 (the mean of 3 by 3 pixels) to 2 (that mean three times over); `noise` the largest standard
-    deviation, as a share of 255; `window` the largest share of the width or height that is hidden on a side. About half of the images keep their sharpness, half their
-    noise, and three in five an edge.
+    `blur` is the most that is taken, from 0 (none) over 1 (the mean of 3 by 3 pixels) to 2 (that mean three times over); `noise` the
+    largest standard deviation, as a share of 255; `window` the largest share of the width or height that is hidden on a side. About half of
+    the images keep their sharpness, half their noise, and three in five an edge.
 
-    Input: images (n, height, width, 3), any number type, 0-255. Output: float32, the same shape, 0-255. Each image
-    gets its own draw; without `training=True` images pass unchanged."""
+    Input: images (n, height, width, 3), any number type, 0-255. Output: float32, the same shape, 0-255. Each image gets its own draw;
+    without `training=True` images pass unchanged."""
 
     def __init__(self, blur: float = 0.0, noise: float = 0.0, window: float = 0.0, seed: int = 0, **options):
         super().__init__(**options)

@@ -82,7 +82,8 @@ def shares(
     classes: Sequence[str],
     count: Mapping[str, float],  # cells of each class, or their shares; a class that is not named has none
 ) -> np.ndarray:
-    "What share of the cells each class has: (classes,), of sum 1. Raises `BloodcellError` for names that are no class, for what is no number, and where nothing was counted."
+    """What share of the cells each class has: (classes,), of sum 1. Raises `BloodcellError` for names that are no class, for what is no
+    number, and where nothing was counted."""
     if unknown := sorted(set(count) - set(classes)):
         raise BloodcellError(f"the count names {', '.join(unknown)}: the classes are {', '.join(classes)}")
     counted = np.array([count.get(label, 0) for label in classes], float)
@@ -96,7 +97,8 @@ def to_count(
     classes: Sequence[str],
     count: Mapping[str, float],  # as for `shares`
 ) -> np.ndarray:
-    "The probabilities, multiplied by one factor per class so that their mean is the count: (n, classes). A class without a cell gets half of one. Raises `BloodcellError` as `shares` does, and where there are no probabilities."
+    """The probabilities, multiplied by one factor per class so that their mean is the count: (n, classes). A class without a cell gets half
+    of one. Raises `BloodcellError` as `shares` does, and where there are no probabilities."""
     if not len(given):
         raise BloodcellError("a count has no cells to be brought to: the table has none of that split")
     wanted = shares(classes, count).clip(0.5 / len(given))
@@ -125,7 +127,8 @@ def conformal_threshold(
     coverage: float = 0.9,
     split: str = "validation",
 ) -> float:
-    "The probability from which on a class belongs to the set. Raises `BloodcellError` where the split has too few images for that coverage."
+    """The probability from which on a class belongs to the set. Raises `BloodcellError` where the split has too few images for that
+    coverage."""
     rows = on(table, split)
     rank = int(np.ceil((len(rows) + 1) * coverage))
     if rank > len(rows):
@@ -173,14 +176,16 @@ TRUST = ("accuracy", "accuracy_scaled", "temperature", "ece", "ece_scaled", "cov
 
 
 def trust(table: pd.DataFrame) -> dict[str, float]:
-    """What the probabilities of a predictions table are worth on its test images: `accuracy` and `ece`; both again (`_scaled`) at the `temperature` that suits the validation images;
-    `coverage` and `set_size` of sets made for 90 % (NaN with fewer than ten validation images); `accuracy_selective` without the least sure fifth, and what that `gained`."""
+    """What the probabilities of a predictions table are worth on its test images: `accuracy` and `ece`; both again (`_scaled`) at the
+    `temperature` that suits the validation images; `coverage` and `set_size` of sets made for 90 % (NaN with fewer than ten validation
+    images); `accuracy_selective` without the least sure fifth, and what that `gained`."""
     temperature = fit_temperature(table)
     milder = scaled(table, temperature)
     enough = len(on(table, "validation")) >= 10
     covered, size = set_coverage(table, conformal_threshold(table)) if enough else (float("nan"), float("nan"))
     before, after = selective_accuracy(table)
-    values = (before, selective_accuracy(milder)[0], temperature, calibration_error(table), calibration_error(milder), covered, size, after, after - before)
+    values = (before, selective_accuracy(milder)[0], temperature, calibration_error(table), calibration_error(milder), covered, size, after,
+              after - before)
     return dict(zip(TRUST, values, strict=True))
 
 
@@ -188,7 +193,8 @@ def trust_table(
     models: Mapping[str, Sequence[pd.DataFrame]],  # name of each recipe: its predictions, one table per seed
 ) -> pd.DataFrame:
     "One row per recipe: `recipe`, the number of `seeds`, and the numbers of `trust`, mean over the seeds. Empty without models."
-    rows = [{"recipe": name, "seeds": len(tables)} | pd.DataFrame([trust(table) for table in tables]).mean().to_dict() for name, tables in models.items()]
+    rows = [{"recipe": name, "seeds": len(tables)} | pd.DataFrame([trust(table) for table in tables]).mean().to_dict()
+            for name, tables in models.items()]
     return pd.DataFrame(rows, columns=None if rows else ["recipe", "seeds", *TRUST])
 
 # %% ../nbs/35_calibration.ipynb #cell24
@@ -235,11 +241,14 @@ def by_kind(
     unknown: pd.DataFrame,  # likewise, with `kind`
     strangest: float,  # what is above is called strange
 ) -> pd.DataFrame:
-    "One row per kind of unknown cell: `n`, `groups`, the share called `strange`, and the AUROC of strangeness (with its interval), of doubt and of entropy."
+    """One row per kind of unknown cell: `n`, `groups`, the share called `strange`, and the AUROC of strangeness (with its interval), of
+    doubt and of entropy."""
     rows, usual = [], unknown_scores(known)
     for kind, cells in unknown.groupby("kind"):
         value, low, high = auroc_interval(*(table[["group"]].assign(score=table["strangeness"]) for table in (known, cells)))
         others = {f"auroc_{name}": unknown_auroc(usual[name], scores) for name, scores in unknown_scores(cells).items()}
-        rows.append({"kind": kind, "n": len(cells), "groups": cells["group"].nunique(), "strange": (cells["strangeness"] > strangest).mean(),
+        rows.append({"kind": kind, "n": len(cells), "groups": cells["group"].nunique(),
+                     "strange": (cells["strangeness"] > strangest).mean(),
                      "auroc_strangeness": value, "ci_low": low, "ci_high": high} | others)
-    return pd.DataFrame(rows, columns=["kind", "n", "groups", "strange", "auroc_strangeness", "ci_low", "ci_high", "auroc_doubt", "auroc_entropy"])
+    return pd.DataFrame(rows, columns=["kind", "n", "groups", "strange", "auroc_strangeness", "ci_low", "ci_high", "auroc_doubt",
+                                       "auroc_entropy"])

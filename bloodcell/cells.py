@@ -54,7 +54,8 @@ def two_thresholds(
 # %% ../nbs/02_cells.ipynb #cell12
 @dataclass(frozen=True)
 class Nucleus:
-    "A nucleus: its mask, bool (height, width), its area in pixels, the row and column of its centre, and the stain in it above the threshold."
+    """A nucleus: its mask, bool (height, width), its area in pixels, the row and column of its centre, and the stain in it above the
+    threshold."""
     mask: np.ndarray
     area: int
     row: float
@@ -72,7 +73,8 @@ DARKEST = 25  # 0-255, in the brightest channel; no stain is as black
 
 
 def _unlit(image: np.ndarray) -> np.ndarray:
-    "Where no light came, such as the corners of a picture that was turned or the rim of an eyepiece, with the blur at its edge; bool (height, width). Less than a two-thousandth of the image is not meant."
+    """Where no light came, such as the corners of a picture that was turned or the rim of an eyepiece, with the blur at its edge; bool
+    (height, width). Less than a two-thousandth of the image is not meant."""
     black, _ = ndimage.label(image.max(axis=2) < DARKEST)
     large = np.bincount(black.ravel()) >= 0.0005 * black.size
     large[0] = False  # what is not black
@@ -140,9 +142,11 @@ def on_clear_glass(
 def measure(
     image: np.ndarray,  # uint8, (height, width, 3): one cell, about in the middle
 ) -> dict[str, float]:
-    "Diameter (pixels) and share of the image of the nucleus, colour of the background (0-255), and median optical density of the nucleus in each channel; NaN where no nucleus is found."
+    """Diameter (pixels) and share of the image of the nucleus, colour of the background (0-255), and median optical density of the nucleus
+    in each channel; NaN where no nucleus is found."""
     nucleus, names = central_nucleus(image), ("red", "green", "blue")
     light = dict(zip([f"background_{name}" for name in names], background(image).tolist(), strict=True))
     density = np.median(optical_density(image)[nucleus.mask], axis=0) if nucleus else np.full(3, np.nan)
-    return {"nucleus_diameter": nucleus.diameter if nucleus else np.nan, "nucleus_share": nucleus.area / nucleus.mask.size if nucleus else np.nan} | light | dict(
+    return {"nucleus_diameter": nucleus.diameter if nucleus else np.nan,
+            "nucleus_share": nucleus.area / nucleus.mask.size if nucleus else np.nan} | light | dict(
         zip([f"density_{name}" for name in names], density.tolist(), strict=True))

@@ -24,7 +24,8 @@ from .splits import PROTOCOLS
 # %% ../nbs/50_claims.ipynb #cell6
 @dataclass(frozen=True)
 class Claim:
-    "One published number of a recipe: what was measured (`metric`, for one class or all), what was printed and where, on which data, by which protocol."
+    """One published number of a recipe: what was measured (`metric`, for one class or all), what was printed and where, on which data, by
+    which protocol."""
     recipe: str
     metric: str
     printed: str
@@ -52,9 +53,11 @@ class Claim:
 
 # %% ../nbs/50_claims.ipynb #cell7
 ASGHAR_CLASSES = ("eosinophil", "lymphocyte", "monocyte", "neutrophil", "basophil", "ig", "erythroblast", "platelet")
-ASGHAR_ACCURACY = {"VGG16": "0.928", "VGG19": "0.918", "ResNet50": "0.9472", "ResNet101": "0.937", "ResNet152": "0.91375", "InceptionV3": "0.93125",
+ASGHAR_ACCURACY = {"VGG16": "0.928", "VGG19": "0.918", "ResNet50": "0.9472", "ResNet101": "0.937", "ResNet152": "0.91375",
+                   "InceptionV3": "0.93125",
                    "MobileNetV2": "0.9201", "DenseNet201": "0.94262"}
-_TABLE_4 = {"precision": ("0.99", "1.00", "1.00", "1.00", "0.993", "1.00", "1.00", "1.00"), "recall": ("0.994", "1.00", "1.00", "1.00", "0.985", "1.00", "1.00", "1.00"),
+_TABLE_4 = {"precision": ("0.99", "1.00", "1.00", "1.00", "0.993", "1.00", "1.00", "1.00"),
+            "recall": ("0.994", "1.00", "1.00", "1.00", "0.985", "1.00", "1.00", "1.00"),
             "F1": ("0.993", "1.00", "1.00", "1.00", "0.98", "1.00", "1.00", "1.00")}
 _FIGURE_5 = {"precision": ("0.992", "1.000", "0.997", "0.947", "0.981", "0.955", "0.980", "1.000"),
              "recall": ("0.986", "1.000", "0.981", "0.937", "0.992", "0.992", "0.964", "1.000")}
@@ -71,18 +74,23 @@ CLAIMS = (
     Claim("khalil2022_vgg16", "validation F-score, stage 2", "0.98", "training, after 10 more epochs", "kaggle", "khalil2022"),
     Claim("khalil2022_scratch", "accuracy", "0.82", "conclusion", "kaggle", "khalil2022", relation="at most"),
     Claim("sravani2023_cnn", "accuracy", "0.94", "results, 50 epochs (our reading: the accuracy of the test)", "kaggle", "sravani2023"),
-    *(Claim(f"sravani2023_hybrid_{name}", "accuracy", "0.90", "results", "lisc", "group-disjoint", relation="above") for name in ("knn", "svm", "random_forest")),
-    Claim("jarjees2022_vgg19", "validation accuracy", "0.9815", "section 3 (0.98 in the abstract, 0.981 in figure 5)", "pbc", "jarjees2022"),
+    *(Claim(f"sravani2023_hybrid_{name}", "accuracy", "0.90", "results", "lisc", "group-disjoint", relation="above")
+      for name in ("knn", "svm", "random_forest")),
+    Claim("jarjees2022_vgg19", "validation accuracy", "0.9815", "section 3 (0.98 in the abstract, 0.981 in figure 5)", "pbc",
+          "jarjees2022"),
     *(Claim("jarjees2022_vgg19", f"validation {metric}", printed, "figure 5", "pbc", "jarjees2022", label)
       for metric, values in _FIGURE_5.items() for label, printed in zip(CLASSES, values, strict=True)),
-    *(Claim(f"asghar2023_{name.lower()}", "accuracy", printed, "table 2", "pbc", "asghar2023") for name, printed in ASGHAR_ACCURACY.items()),
+    *(Claim(f"asghar2023_{name.lower()}", "accuracy", printed, "table 2", "pbc", "asghar2023")
+      for name, printed in ASGHAR_ACCURACY.items()),
     Claim("asghar2023_cnn", "accuracy", "0.9991", "abstract; text below table 3", "pbc", "asghar2023"),
     *(Claim("asghar2023_cnn", f"macro {metric}", "0.9991", "conclusion", "pbc", "asghar2023") for metric in ("precision", "recall", "F1")),
     Claim("asghar2023_cnn", "training accuracy", "0.993", "results, epoch 144", "pbc", "asghar2023"),
     Claim("asghar2023_cnn", "validation accuracy", "0.985", "results", "pbc", "asghar2023", relation="at most"),
     Claim("asghar2023_cnn", "training log loss", "0.026", "results, epoch 143 (our reading: the training loss)", "pbc", "asghar2023"),
-    Claim("asghar2023_cnn", "validation log loss", "0.057", "results, 'maximum error' (our reading: the validation loss of the kept epoch)", "pbc", "asghar2023", relation="at most"),
-    *(Claim("asghar2023_cnn", metric, printed, f"table 4 ({_READING})" if (metric, label) == ("recall", "basophil") else "table 4", "pbc", "asghar2023", label)
+    Claim("asghar2023_cnn", "validation log loss", "0.057", "results, 'maximum error' (our reading: the validation loss of the kept epoch)",
+          "pbc", "asghar2023", relation="at most"),
+    *(Claim("asghar2023_cnn", metric, printed, f"table 4 ({_READING})" if (metric, label) == ("recall", "basophil") else "table 4", "pbc",
+            "asghar2023", label)
       for metric, values in _TABLE_4.items() for label, printed in zip(ASGHAR_CLASSES, values, strict=True)),
 )
 
@@ -129,23 +137,28 @@ def _stage(claim: Claim, outcomes: Sequence[Outcome]) -> list[float]:
 def _measure(claim: Claim, outcomes: Sequence[Outcome], cache: dict) -> list[Measurement]:
     "The measurements of a claim by the outcomes of one recipe and protocol, one outcome per seed."
     first = outcomes[0]
-    facts = {"measured_by": first.recipe.name, "protocol": first.protocol, "seeds": len(outcomes), "weights": first.weights, "whole": first.record["whole"],
+    facts = {"measured_by": first.recipe.name, "protocol": first.protocol, "seeds": len(outcomes), "weights": first.weights,
+             "whole": first.record["whole"],
              "differs": first.recipe.differs, "relative": bool(first.recipe.stands_in_for)}
     if ", stage " in claim.metric:
         values = _stage(claim, outcomes)
         n = first.record["data"]["images"]["train" if claim.metric.startswith("training") else "validation"]
-        return [Measurement(evaluated="from the history", value=float(np.mean(values)), ci_low=np.nan, ci_high=np.nan, n=n, groups=0, overlap=np.nan, seed_values=tuple(values), **facts)]
+        return [Measurement(evaluated="from the history", value=float(np.mean(values)), ci_low=np.nan, ci_high=np.nan, n=n, groups=0,
+                            overlap=np.nan, seed_values=tuple(values), **facts)]
     found = []
     for split, words in _evaluations(claim, first):
         key = (first.recipe.name, first.protocol, split)
         if key not in cache:
-            cache[key] = (intervals([one.predictions for one in outcomes], split), [intervals([one.predictions], split, draws=1) for one in outcomes])
+            cache[key] = (intervals([one.predictions for one in outcomes], split),
+                          [intervals([one.predictions], split, draws=1) for one in outcomes])
         metric = claim.metric.removeprefix("validation ").removeprefix("training ")
         row, *each = (table.set_index(["metric", "label"]).loc[(metric, claim.label)] for table in (cache[key][0], *cache[key][1]))
         rows = first.predictions if split == "all" else first.predictions[first.predictions["split"] == split]
         learned = set(first.predictions.loc[first.predictions["split"] == "train", "group"])
-        found.append(Measurement(evaluated=words, value=row["value"], ci_low=row["ci_low"], ci_high=row["ci_high"], n=int(row["n"]), groups=int(row["groups"]),
-                                 overlap=float(rows["group"].isin(learned).mean()), seed_values=tuple(float(one["value"]) for one in each), **facts))
+        found.append(Measurement(evaluated=words, value=row["value"], ci_low=row["ci_low"], ci_high=row["ci_high"], n=int(row["n"]),
+                                 groups=int(row["groups"]),
+                                 overlap=float(rows["group"].isin(learned).mean()), seed_values=tuple(float(one["value"]) for one in each),
+                                 **facts))
     return found
 
 # %% ../nbs/50_claims.ipynb #cell14
@@ -156,17 +169,24 @@ def verdict(claim: Claim, found: Measurement) -> str:
     low, high = claim.edges
     unit = (lambda x: f"{x:.3f} nats") if "loss" in claim.metric else (lambda x: f"{100 * x:.1f} points")
     if np.isnan(found.ci_low):
-        outcome = "as claimed" if low <= found.value < high else f"{unit(abs(found.value - claim.value))} {'below' if found.value < claim.value else 'above'} the claim (no interval: from the history)"
+        outcome = ("as claimed" if low <= found.value < high
+                   else f"{unit(abs(found.value - claim.value))} {'below' if found.value < claim.value else 'above'} the claim (no "
+                        "interval: from the history)")
     elif claim.relation == "above":
-        outcome = "above, as claimed" if found.ci_low > claim.value else "not above, against the claim" if found.ci_high <= claim.value else "cannot decide: the interval reaches below the claimed bound"
+        outcome = ("above, as claimed" if found.ci_low > claim.value else "not above, against the claim"
+                   if found.ci_high <= claim.value else "cannot decide: the interval reaches below the claimed bound")
     elif claim.relation == "at most":
-        outcome = "at most that, as claimed" if found.ci_high < high else "above the claimed maximum" if found.ci_low >= high else "cannot decide: the interval reaches above the claimed maximum"
+        outcome = ("at most that, as claimed" if found.ci_high < high else "above the claimed maximum"
+                   if found.ci_low >= high else "cannot decide: the interval reaches above the claimed maximum")
     elif found.ci_low < high and found.ci_high >= low:
         outcome = "the claim lies in the interval"
     else:
         outcome = f"{unit(abs(found.value - claim.value))} {'below' if found.value < claim.value else 'above'} the claim"
-    shared = "" if np.isnan(found.overlap) else "; no overlap with training is known" if not found.overlap else f"; {found.overlap:.0%} of the evaluated images overlap with training"
-    return outcome + (f"; {found.differs}" if found.differs else "") + shared + ("" if found.whole else "; fewer epochs or images than the paper's")
+    shared = ("" if np.isnan(found.overlap) else "; no overlap with training is known"
+              if not found.overlap else f"; {found.overlap:.0%} of the evaluated images overlap with training")
+    return outcome + (f"; {found.differs}" if found.differs else "") + shared + (""
+                                                                                 if found.whole else "; fewer epochs or images than the "
+                                                                                                     "paper's")
 
 
 MEASURED = ["measured_by", "protocol", "evaluated", "value", "ci_low", "ci_high", "n", "groups", "overlap", "seeds", "weights"]
@@ -191,11 +211,13 @@ def claims_table(
     "One row per claim and measurement; a claim without a measurement has a row with the reason."
     rows, cache, grouped = [], {}, by_protocol(outcomes)
     for claim in CLAIMS:
-        base = {"paper": claim.paper, "recipe": claim.recipe, "metric": claim.metric, "label": claim.label, "claimed": claim.value, "relation": claim.relation,
+        base = {"paper": claim.paper, "recipe": claim.recipe, "metric": claim.metric, "label": claim.label, "claimed": claim.value,
+                "relation": claim.relation,
                 "place": claim.place, "data": claim.data}
         ran = [] if claim.recipe in NOT_THEIRS or data != claim.data else [
             [one for one in found if one.status == "run"] for (name, protocol), found in grouped.items()
-            if protocol in PROTOCOLS and claim.recipe in (name, found[0].recipe.held_against)]  # folds and other acquisitions are questions of ours
+            if protocol in PROTOCOLS  # folds and other acquisitions are questions of ours
+            and claim.recipe in (name, found[0].recipe.held_against)]
         found = [measured for same in ran if same for measured in _measure(claim, same, cache)]
         rows += [base | {key: getattr(one, key) for key in MEASURED} | {"verdict": verdict(claim, one)} for one in found] or [
             base | {"protocol": claim.protocol, "verdict": _why_not(claim, data, outcomes, reasons)}]
@@ -220,19 +242,24 @@ def _places(rows: pd.DataFrame) -> set[tuple[str, str, str]]:
 def in_short(
     table: pd.DataFrame,  # of `claims_table`
 ) -> pd.DataFrame:
-    "One row per paper and network: claims, how many were measured, how many hold, how many hold without overlap with training, how many are surpassed and nowhere hold, and why others were not measured or have no verdict."
+    """One row per paper and network: claims, how many were measured, how many hold, how many hold without overlap with training, how many
+    are surpassed and nowhere hold, and why others were not measured or have no verdict."""
     rows = []
     for (paper, name), rest in table.groupby(["paper", "recipe"], sort=False):
         measured = rest[rest["value"].notna()]
         good = measured[holds(measured["verdict"])]
-        better = np.where(measured["metric"].str.contains("loss"), measured["verdict"].str.contains("below the claim"), measured["verdict"].str.contains("above the claim"))
+        better = np.where(measured["metric"].str.contains("loss"), measured["verdict"].str.contains("below the claim"),
+                          measured["verdict"].str.contains("above the claim"))
         why = "; ".join(rest.loc[rest["value"].isna() | unjudged(rest["verdict"]), "verdict"].unique())
-        rows.append({"paper": paper, "network": get_recipe(name).title, "claims": len(_places(rest)), "measured": len(_places(measured)), "hold": len(_places(good)),
-                     "hold_without_overlap": len(_places(good[good["overlap"].eq(0)])), "surpassed": len(_places(measured[better]) - _places(good)), "others": why})
+        rows.append({"paper": paper, "network": get_recipe(name).title, "claims": len(_places(rest)), "measured": len(_places(measured)),
+                     "hold": len(_places(good)),
+                     "hold_without_overlap": len(_places(good[good["overlap"].eq(0)])),
+                     "surpassed": len(_places(measured[better]) - _places(good)), "others": why})
     return pd.DataFrame(rows)
 
 # %% ../nbs/50_claims.ipynb #cell25
-PBC_COUNTS = {"basophil": 1218, "eosinophil": 3117, "erythroblast": 1551, "ig": 2895, "lymphocyte": 1214, "monocyte": 1420, "neutrophil": 3329, "platelet": 2348}
+PBC_COUNTS = {"basophil": 1218, "eosinophil": 3117, "erythroblast": 1551, "ig": 2895, "lymphocyte": 1214, "monocyte": 1420,
+              "neutrophil": 3329, "platelet": 2348}
 ASGHAR_ERRORS = {  # table 2 and the text above it: the total given, then class by class in the order of ASGHAR_CLASSES
     "VGG16": (100, (15, 11, 13, 13, 9, 15, 11, 13)), "VGG19": (88, (14, 17, 8, 12, 8, 10, 8, 11)),
     "ResNet50": (88, (34, 6, 13, 14, 33, 15, 15, 16)), "ResNet101": (83, (29, 7, 11, 13, 30, 9, 12, 11)),
@@ -240,8 +267,10 @@ ASGHAR_ERRORS = {  # table 2 and the text above it: the total given, then class 
     "MobileNetV2": (169, (15, 9, 19, 20, 18, 30, 16, 34)), "DenseNet201": (80, (15, 4, 18, 7, 9, 11, 7, 16)),
 }
 ASGHAR_DIAGONAL = (3116, 1214, 1420, 3329, 1217, 2895, 1551, 2348)
-ASGHAR_OTHERS = (("Dhar et al.", 0.9781, "PBC (printed as precision)"), ("Atici and Kocer, ResNet101", 0.9931, "PBC"), ("Rahman and Booma, MobileNet", 0.90, "ABIDE"),
-                 ("Basaran", 0.9515, "WBC, 12,435 images"), ("Ahmad et al.", 0.996, "5,000 images"), ("Elhassan et al.", 0.97, "a public set"),
+ASGHAR_OTHERS = (("Dhar et al.", 0.9781, "PBC (printed as precision)"), ("Atici and Kocer, ResNet101", 0.9931, "PBC"),
+                 ("Rahman and Booma, MobileNet", 0.90, "ABIDE"),
+                 ("Basaran", 0.9515, "WBC, 12,435 images"), ("Ahmad et al.", 0.996, "5,000 images"),
+                 ("Elhassan et al.", 0.97, "a public set"),
                  ("Yebasse et al.", 0.9953, "NIH Malaria"), ("Asghar et al., their count", 0.9991, "PBC, training images included"))
 JARJEES_OTHERS = (("DC-GAN with ResNet", 0.9168), ("VGG-16", 0.96), ("InceptionV3", 0.95), ("Jarjees et al., VGG19, validation", 0.981))
 JARJEES_MATRIX = np.array([  # rows predicted, columns true, classes in alphabetical order
@@ -253,7 +282,8 @@ KAGGLE_COUNTS = {"eosinophil": 2497 + 623, "lymphocyte": 2483 + 620, "monocyte":
 
 
 def _row(paper: str, what: str, printed: object, computed: object, agrees: bool, means: str) -> dict:
-    return {"paper": PAPERS[paper].short, "what": what, "printed": str(printed), "computed": str(computed), "agrees": bool(agrees), "what_it_means": means}
+    return {"paper": PAPERS[paper].short, "what": what, "printed": str(printed), "computed": str(computed), "agrees": bool(agrees),
+            "what_it_means": means}
 
 # %% ../nbs/50_claims.ipynb #cell26
 def _asghar_backbones() -> list[dict]:
@@ -265,10 +295,12 @@ def _asghar_backbones() -> list[dict]:
                          f"the classes hold {abs(apart)} errors {'more' if apart > 0 else 'fewer'} than the total" if apart else ""))
         computed = 1 - total / everything
         rows.append(_row("asghar2023", f"{name}: accuracy from {total} errors out of 17,092", ASGHAR_ACCURACY[name], f"{computed:.4f}",
-                         abs(computed - float(ASGHAR_ACCURACY[name])) < 0.0005, "the text gives 17,092 as the number of images; the errors then mean a far higher accuracy than the one printed"))
+                         abs(computed - float(ASGHAR_ACCURACY[name])) < 0.0005,
+                         "the text gives 17,092 as the number of images; the errors then mean a far higher accuracy than the one printed"))
     implied = {name: total / (1 - float(ASGHAR_ACCURACY[name])) for name, (total, _) in ASGHAR_ERRORS.items()}
     low, high = min(implied, key=implied.get), max(implied, key=implied.get)
-    rows.append(_row("asghar2023", "test images implied by total errors and accuracy", "one test set", f"{implied[low]:,.0f} ({low}) to {implied[high]:,.0f} ({high})",
+    rows.append(_row("asghar2023", "test images implied by total errors and accuracy", "one test set",
+                     f"{implied[low]:,.0f} ({low}) to {implied[high]:,.0f} ({high})",
                      max(implied.values()) / min(implied.values()) < 1.05, "no single test set gives all rows of table 2"))
     return rows
 
@@ -282,16 +314,24 @@ def _asghar_cnn() -> list[dict]:
     means = {metric: np.mean([float(printed) for printed in values]) for metric, values in _TABLE_4.items()}
     precision, recall = 0.993, 0.985
     return [
-        _row("asghar2023", "images in the confusion matrix", "all the blood cell images", f"{right:,} right of {everything:,}", right + sum(missing.values()) == everything,
+        _row("asghar2023", "images in the confusion matrix", "all the blood cell images", f"{right:,} right of {everything:,}",
+             right + sum(missing.values()) == everything,
              f"as the paper says, all images were evaluated, and that includes training images; {sum(missing.values())} are wrong"),
-        _row("asghar2023", "accuracy from the confusion matrix", 0.9991, f"{right / everything:.5f}", round(right / everything, 4) == 0.9991, "the matrix gives another number"),
-        _row("asghar2023", "recall of the eosinophils", 0.994, f"{classes['eosinophil'] / PBC_COUNTS['eosinophil']:.4f}", False, f"by the matrix no class has a recall below {worst:.4f}"),
-        _row("asghar2023", "F-measure of the basophils, from precision 0.993 and recall 0.985", "0.98", f"{2 * precision * recall / (precision + recall):.3f}", False,
+        _row("asghar2023", "accuracy from the confusion matrix", 0.9991, f"{right / everything:.5f}",
+             round(right / everything, 4) == 0.9991, "the matrix gives another number"),
+        _row("asghar2023", "recall of the eosinophils", 0.994, f"{classes['eosinophil'] / PBC_COUNTS['eosinophil']:.4f}", False,
+             f"by the matrix no class has a recall below {worst:.4f}"),
+        _row("asghar2023", "F-measure of the basophils, from precision 0.993 and recall 0.985", "0.98",
+             f"{2 * precision * recall / (precision + recall):.3f}", False,
              "an F-measure lies between precision and recall; the printed one is below both"),
-        *(_row("asghar2023", f"average {metric} of table 4", 0.9991, f"{value:.4f}", round(value, 4) == 0.9991, "the mean of the eight printed values is another number") for metric, value in means.items()),
-        _row("asghar2023", "validation accuracy (at most) beside the accuracy claimed", 0.985, 0.9991, False, "images that were not trained on were never classified better than 0.985"),
-        _row("asghar2023", "classes", "ten (architecture)", f"{len(ASGHAR_DIAGONAL)} (confusion matrix)", False, "network and matrix do not belong together"),
-        _row("asghar2023", "weights behind seven 2 x 2 poolings with stride 1", "stride 1", f"{93 * 93 * 256 * 128:,} in the first dense layer alone (93 x 93 x 256 to 128)",
+        *(_row("asghar2023", f"average {metric} of table 4", 0.9991, f"{value:.4f}", round(value, 4) == 0.9991,
+               "the mean of the eight printed values is another number") for metric, value in means.items()),
+        _row("asghar2023", "validation accuracy (at most) beside the accuracy claimed", 0.985, 0.9991, False,
+             "images that were not trained on were never classified better than 0.985"),
+        _row("asghar2023", "classes", "ten (architecture)", f"{len(ASGHAR_DIAGONAL)} (confusion matrix)", False,
+             "network and matrix do not belong together"),
+        _row("asghar2023", "weights behind seven 2 x 2 poolings with stride 1", "stride 1",
+             f"{93 * 93 * 256 * 128:,} in the first dense layer alone (93 x 93 x 256 to 128)",
              False, "stride 2 must be meant"),
     ]
 
@@ -300,25 +340,33 @@ def _others() -> list[dict]:
     "Jarjees, Khalil and Sravani."
     columns, right, n = JARJEES_MATRIX.sum(axis=0), int(np.trace(JARJEES_MATRIX)), int(JARJEES_MATRIX.sum())
     rates = {"precision": np.diagonal(JARJEES_MATRIX) / JARJEES_MATRIX.sum(axis=1), "recall": np.diagonal(JARJEES_MATRIX) / columns}
-    fitting = sum(abs(value - float(printed)) <= 0.0006 for metric, values in rates.items() for value, printed in zip(values, _FIGURE_5[metric], strict=True))
+    fitting = sum(abs(value - float(printed)) <= 0.0006 for metric, values in rates.items()
+                  for value, printed in zip(values, _FIGURE_5[metric], strict=True))
     smallest = min(PBC_COUNTS.values())
     trained = smallest - round(0.3 * smallest)
     vgg16, head, block5 = 14_714_688, 524_544 + 1_024 + 4_100, 3 * 2_359_808
     matching = [label for label, count in KHALIL_COUNTS.items() if KAGGLE_COUNTS[label] == count]
     return [
-        _row("jarjees2022", "validation accuracy from the confusion matrix", 0.9815, f"{right:,} of {n:,} = {right / n:.5f}", round(right / n, 4) == 0.9815, ""),
+        _row("jarjees2022", "validation accuracy from the confusion matrix", 0.9815, f"{right:,} of {n:,} = {right / n:.5f}",
+             round(right / n, 4) == 0.9815, ""),
         _row("jarjees2022", "16 rates of figure 5 from its counts", "16 rates", f"{fitting} of 16 within rounding", fitting == 16, ""),
-        _row("jarjees2022", "cells of each class in the matrix", "a share of the data", f"{columns.min()} of each", bool((columns == round(0.3 * smallest)).all()),
+        _row("jarjees2022", "cells of each class in the matrix", "a share of the data", f"{columns.min()} of each",
+             bool((columns == round(0.3 * smallest)).all()),
              f"30 % of the smallest class ({smallest} lymphocytes): every class was cut to it"),
-        _row("jarjees2022", "iterations: epochs x images / batch", 6800, f"10 x {trained * 8 // 10} (batches of 10 from {trained} a class)", 10 * (trained * 8 // 10) == 6800, ""),
+        _row("jarjees2022", "iterations: epochs x images / batch", 6800, f"10 x {trained * 8 // 10} (batches of 10 from {trained} a class)",
+             10 * (trained * 8 // 10) == 6800, ""),
         _row("jarjees2022", "classes", "seven (text)", f"{len(columns)} (matrix)", len(columns) == 7, "the matrix is the better witness"),
-        _row("jarjees2022", "reference 23, for VGG-16 with 96 % and InceptionV3 with 95 %", "blood cells", "Orlando et al. 2017, on red lesions in fundus images", False, "the reference is about another organ"),
-        _row("khalil2022", "class counts against Kaggle's TRAIN and TEST", ", ".join(f"{label} {count:,}" for label, count in KHALIL_COUNTS.items()),
+        _row("jarjees2022", "reference 23, for VGG-16 with 96 % and InceptionV3 with 95 %", "blood cells",
+             "Orlando et al. 2017, on red lesions in fundus images", False, "the reference is about another organ"),
+        _row("khalil2022", "class counts against Kaggle's TRAIN and TEST",
+             ", ".join(f"{label} {count:,}" for label, count in KHALIL_COUNTS.items()),
              ", ".join(f"{label} {KAGGLE_COUNTS[label]:,}" for label in KHALIL_COUNTS), len(matching) == 4,
              f"only the {', '.join(matching)} count is that of TRAIN and TEST together; there are fewer eosinophils than printed"),
-        _row("khalil2022", "images used", "about 15,000", f"{sum(KHALIL_COUNTS.values()):,} by the paper's class counts", False, "another place of the paper says about 1,500; Kaggle's set has 12,444"),
+        _row("khalil2022", "images used", "about 15,000", f"{sum(KHALIL_COUNTS.values()):,} by the paper's class counts", False,
+             "another place of the paper says about 1,500; Kaggle's set has 12,444"),
         _row("khalil2022", "parameters, all", "15,244,356", f"{vgg16 + head:,}", vgg16 + head == 15_244_356, ""),
-        _row("khalil2022", "parameters, trainable", "7,608,580", f"{block5 + head - 512:,}", block5 + head - 512 == 7_608_580, "block 5 and the new layers"),
+        _row("khalil2022", "parameters, trainable", "7,608,580", f"{block5 + head - 512:,}", block5 + head - 512 == 7_608_580,
+             "block 5 and the new layers"),
         _row("khalil2022", "training accuracy, results and conclusion", 0.99, 0.98, False, "the paper gives two numbers"),
         _row("khalil2022", "validation accuracy, results and conclusion", 0.97, 0.99, False, "the paper gives two numbers"),
         _row("sravani2023", "parameters, sum of the layers", "306,948", f"{sum(SRAVANI_LAYERS):,}", sum(SRAVANI_LAYERS) == 306_948, ""),
@@ -328,4 +376,5 @@ def _others() -> list[dict]:
 def add_up() -> pd.DataFrame:
     "One row per check: what is printed, what is computed, whether they agree, and what it means."
     table = pd.DataFrame([*_asghar_backbones(), *_asghar_cnn(), *_others()])
-    return table.assign(what_it_means=table["what_it_means"].where(~table["agrees"] | table["what"].str.contains("images in the|cells of each|trainable"), ""))
+    return table.assign(what_it_means=table["what_it_means"].where(~table["agrees"] | table["what"].str.contains("images in the|cells of "
+                                                                                                                 "each|trainable"), ""))

@@ -35,7 +35,8 @@ def out_of_fold(
     features: Sequence[np.ndarray],  # of all cells by each member, (n, d) each
     held_out: Sequence[np.ndarray],  # bool (n,): the training cells that each member did not train on
 ) -> np.ndarray:
-    "For each cell that a member kept out, that member's features; for all others the members' mean: (n, d). One member alone gives its own features."
+    """For each cell that a member kept out, that member's features; for all others the members' mean: (n, d). One member alone gives its
+    own features."""
     found = np.mean(features, axis=0)
     for numbers, cells in zip(features, held_out, strict=True):
         found[cells] = numbers[cells]

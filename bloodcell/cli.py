@@ -69,7 +69,8 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
                   help="Four papers on blood-cell classification, re-run from images to every figure and table; and a network to use.")
 app.registered_commands += use.app.registered_commands
 
-Data = Annotated[str, typer.Option(help="pbc, kaggle, lisc, bloodmnist-64, synthetic, several joined by + (pbc+lisc), or the path of a folder or CSV of images")]
+Data = Annotated[str, typer.Option(help="pbc, kaggle, lisc, bloodmnist-64, synthetic, several joined by + (pbc+lisc), or the path of a "
+                                        "folder or CSV of images")]
 Profile = Annotated[str, typer.Option(help="smoke (seconds), quick (minutes), long (hours), full (the paper's own size)")]
 Seed = Annotated[int, typer.Option(help="seed of the split, and of the first training; 0 or more")]
 Seeds = Annotated[int, typer.Option(help="how many trainings of each recipe; 0 for as many as the profile says")]
@@ -105,29 +106,36 @@ def write_plan(opened: Run, together: bool = False) -> Path:
 
     dataset = prepare(opened)
     modules = sorted(path.stem for path in Path(bloodcell.__file__).parent.glob("*.py") if path.stem not in ("_modidx", "__init__", "cli"))
-    experiments = {one.key: {"fingerprint": "" if together else one.fingerprint, "needs": one.needs, "threads": 2 if one.recipe.method in ("network", "head", "again") else 1}
+    experiments = {one.key: {"fingerprint": "" if together else one.fingerprint, "needs": one.needs,
+                             "threads": 2 if one.recipe.method in ("network", "head", "again") else 1}
                    for one in plan(dataset, opened.profile, opened.training_seeds)}
-    return write_json({"data": opened.data, "profile": opened.profile.name, "seed": opened.seed, "seeds": opened.seeds, "home": str(home()), "experiments": experiments,
+    return write_json({"data": opened.data, "profile": opened.profile.name, "seed": opened.seed, "seeds": opened.seeds, "home": str(home()),
+                       "experiments": experiments,
                        "code": code_version(*modules), "split": dataset.facts["split_hash"]}, opened.folder / "plan.json")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def study(context: typer.Context, data: Data = "synthetic", profile: Profile = "quick", seed: Seed = 0, seeds: Seeds = 0, out: Out = "",
           cores: Annotated[int, typer.Option(help="processor cores to use; 0 for all")] = 0) -> None:
-    "Run all experiments and chapters and write the report; a second call goes on where the first was stopped. What follows -- goes to Snakemake (-- --executor slurm)."
+    """Run all experiments and chapters and write the report; a second call goes on where the first was stopped. What follows -- goes to
+    Snakemake (-- --executor slurm)."""
     if not shutil.which("snakemake", path=str(Path(sys.executable).parent)):
         raise BloodcellError("Snakemake is not installed: install the study's packages with pip install 'bloodcell[study]'")
     opened = _open(data, profile, seed, out, seeds)
     for notebook in chapters():
-        check_parameters(notebook, {"data": opened.data, "profile": profile, "seed": seed, "seeds": opened.seeds, "out": str(opened.folder)})
+        check_parameters(notebook,
+                         {"data": opened.data, "profile": profile, "seed": seed, "seeds": opened.seeds, "out": str(opened.folder)})
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow tells about itself is no news to a reader of the study
-    print(f"bloodcell: data {data}, profile {profile}, seed {seed}, {opened.seeds} training seed(s); results go to {opened.folder}", flush=True)
+    print(f"bloodcell: data {data}, profile {profile}, seed {seed}, {opened.seeds} training seed(s); results go to {opened.folder}",
+          flush=True)
     together = opened.profile.together and "--executor" not in context.args and not {"--dry-run", "-n"} & set(context.args)
     with only_one(opened.folder / "study"):
         planned = read_json(write_plan(opened, together))["experiments"]
         progress = Progress(started=len(planned), done=len(planned)) if together else Progress()
-        failed = together and _wait_for(subprocess.Popen([sys.executable, "-c", "from bloodcell.cli import main; main()", "experiments", "--data", opened.data, "--profile", profile, "--seed", str(seed),
-                                                          "--seeds", str(opened.seeds), "--out", str(opened.folder), "--more", str(len(chapters()) + 1)]))
+        failed = together and _wait_for(subprocess.Popen([sys.executable, "-c", "from bloodcell.cli import main; main()", "experiments",
+                                                          "--data", opened.data, "--profile", profile, "--seed", str(seed),
+                                                          "--seeds", str(opened.seeds), "--out", str(opened.folder), "--more",
+                                                          str(len(chapters()) + 1)]))
         failed = failed or _watch(_snakemake(opened, cores, context.args), opened, progress)
     if failed:
         raise BloodcellError(_what_failed(opened))
@@ -140,8 +148,10 @@ def _snakemake(opened: Run, cores: int, more: list[str]) -> list[str]:
     gpus = len(environment()["gpus"])
     known = [word for word in more if word != "--"]
     return [sys.executable, "-m", "snakemake", "--snakefile", str(home() / "workflow/Snakefile"), "--directory", str(opened.folder),
-            *(["--cores", str(cores or "all")] if "--executor" not in known else ["--jobs", str(cores or 100)]), "--nolock", "--rerun-incomplete",
-            "--rerun-triggers", "mtime", "params", "input", *(["--resources", f"gpu={gpus}"] if gpus else []), "--config", f"plan={opened.folder / 'plan.json'}", *known]
+            *(["--cores", str(cores or "all")] if "--executor" not in known else ["--jobs", str(cores or 100)]), "--nolock",
+            "--rerun-incomplete",
+            "--rerun-triggers", "mtime", "params", "input", *(["--resources", f"gpu={gpus}"] if gpus else []), "--config",
+            f"plan={opened.folder / 'plan.json'}", *known]
 
 
 def _wait_for(process: subprocess.Popen) -> int:
@@ -183,13 +193,16 @@ def _what_failed(opened: Run) -> str:
     if failed:
         names = ", ".join(path.name.removesuffix(".failed.ipynb") for path in failed)
         return f"chapter {names} failed: the notebook with the error is {failed[0]}; what is finished is kept"
-    return (f"the study was stopped or a job failed ({opened.folder / 'logs/snakemake.log'} says which); what is finished is kept in {opened.folder}, "
+    return (f"the study was stopped or a job failed ({opened.folder / 'logs/snakemake.log'} says which); what is finished is kept in "
+            f"{opened.folder}, "
             "and the same command goes on from there")
 
 # %% ../nbs/61_cli.ipynb #cell15
 @app.command()
 def experiment(recipe: Annotated[str, typer.Argument(help="a recipe, such as sravani2023_cnn")],
-               protocol: Annotated[str, typer.Option(help="how the images are split: group-disjoint, or a paper's protocol such as khalil2022; fold-<number> or other-sizes; of several data sets also without-<one of them>")] = "group-disjoint",
+               protocol: Annotated[str, typer.Option(help="how the images are split: group-disjoint, or a paper's protocol such as "
+                                                          "khalil2022; fold-<number> or other-sizes; of several data sets also "
+                                                          "without-<one of them>")] = "group-disjoint",
                training: Annotated[int, typer.Option(help="seed of the training")] = 0,
                data: Data = "synthetic", profile: Profile = "smoke", seed: Seed = 0, out: Out = "") -> None:
     "Run one experiment into a run folder; it goes on where it was stopped."
@@ -200,7 +213,8 @@ def experiment(recipe: Annotated[str, typer.Argument(help="a recipe, such as sra
     wanted = get_recipe(recipe)
     check_request(profile, training)
     if protocol not in (known := protocols_of(wanted, datasets.names(data))) and not is_extra(protocol):
-        raise BloodcellError(f"{recipe} has no protocol {protocol!r} on {data}: choose one of {', '.join(known) or 'those of several data sets, such as pbc+lisc'}, {FOLD}<number>, {OTHER_SIZES}")
+        raise BloodcellError(f"{recipe} has no protocol {protocol!r} on {data}: choose one of "
+                             f"{', '.join(known) or 'those of several data sets, such as pbc+lisc'}, {FOLD}<number>, {OTHER_SIZES}")
     opened = _open(data, profile, seed, out, 0)
     split, scaled = prepare(opened).split_by(protocol), wanted.scaled(opened.profile)
     if not (before := place(scaled, split, training, opened.folder)).has_predictions:
@@ -247,7 +261,8 @@ def chapter(notebook: Annotated[str, typer.Argument(help="a chapter's name, such
     "Run one chapter into a run folder, with the experiments it shows."
     found = find_chapter(notebook)
     opened = _open(data, profile, seed, out, seeds)
-    print(f"    {run_chapter(found, opened.folder, {'data': opened.data, 'profile': profile, 'seed': seed, 'seeds': opened.seeds, 'out': str(opened.folder)})}")
+    parameters = {"data": opened.data, "profile": profile, "seed": seed, "seeds": opened.seeds, "out": str(opened.folder)}
+    print(f"    {run_chapter(found, opened.folder, parameters)}")
 
 
 @app.command()
@@ -272,7 +287,9 @@ def keep(folder: Annotated[Path, typer.Argument(help="a run's folder, such as ru
 
 # %% ../nbs/61_cli.ipynb #cell19
 @app.command()
-def compare(paths: Annotated[list[Path], typer.Argument(help="runs, kept runs or experiments: runs/pbc-long-s0, results/pbc-long-s0/experiments/asghar2023_cnn")],
+def compare(paths: Annotated[list[Path],
+                             typer.Argument(help="runs, kept runs or experiments: runs/pbc-long-s0, "
+                                                 "results/pbc-long-s0/experiments/asghar2023_cnn")],
             out: Annotated[str, typer.Option(help="a folder for compare.csv and compare.png")] = "") -> None:
     "Compare the models of runs with each other: differences with their intervals, paired where the test images are the same."
     from bloodcell import compare as comparing
@@ -291,7 +308,9 @@ def compare(paths: Annotated[list[Path], typer.Argument(help="runs, kept runs or
 
 # %% ../nbs/61_cli.ipynb #cell20
 @app.command()
-def checklist(path: Annotated[Path, typer.Argument(help="a run, a kept run or an experiment: results/kaggle-long-s0/experiments/sravani2023_cnn")],
+def checklist(path: Annotated[Path,
+                              typer.Argument(help="a run, a kept run or an experiment: "
+                                                  "results/kaggle-long-s0/experiments/sravani2023_cnn")],
               out: Annotated[Path | None, typer.Option(help="a CSV to write; by default the items are printed")] = None) -> None:
     "Fill in CLAIM, TRIPOD+AI and REFORMS from finished experiments; what only people can answer stays open."
     import pandas as pd
@@ -322,10 +341,13 @@ def fetch(name: Annotated[str, typer.Argument(help="pbc, kaggle, bloodmnist-28, 
 
 # %% ../nbs/61_cli.ipynb #cell24
 @app.command()
-def originals(photographs: Annotated[str, typer.Argument(help="the folder of the photographs; by default JPEGImages beside Kaggle's images")] = "",
+def originals(photographs: Annotated[str,
+                                     typer.Argument(help="the folder of the photographs; by default JPEGImages beside Kaggle's "
+                                                         "images")] = "",
               out: Annotated[Path, typer.Option(help="the table to write")] = Path("kaggle_originals.csv"),
               part: Annotated[str, typer.Option(help="only this part: TRAIN or TEST; empty for both")] = "") -> None:
-    "Trace the copies of Kaggle's set to their photographs, and list the photographs with one cell beside them: the tables that the package ships."
+    """Trace the copies of Kaggle's set to their photographs, and list the photographs with one cell beside them: the tables that the
+    package ships."""
     import pandas as pd
 
     from bloodcell import provenance
@@ -359,7 +381,8 @@ def verify(name: Annotated[str, typer.Argument(help="pbc, kaggle, bloodmnist-64,
     for finding in findings.itertuples():
         print(f"{finding.path}: {finding.finding}")
     if not whole:
-        raise BloodcellError(f"{folder} is not the published {name}" + ("" if len(findings) else ": its content hash is another, and without a "
+        raise BloodcellError(f"{folder} is not the published {name}"
+                             + ("" if len(findings) else ": its content hash is another, and without a "
                              "SHA256SUMS beside the images it cannot be said which files differ"))
     print(f"bloodcell: {folder} is the published {name}")
 
@@ -383,7 +406,8 @@ def audit(data: Annotated[str, typer.Argument(help="a data set of the catalogue,
         print("\n".join(part for part in (title, table.to_string(index=False)) if part), end="\n\n")
     groups = found.duplicate_groups
     for group in groups.head(SHOWN_GROUPS).itertuples():
-        print(f"{group.images} images show one picture{'; SEVERAL LABELS: ' + group.labels if ',' in group.labels else ''}: {group.first} and {group.others.split(', ')[0]}"
+        print(f"{group.images} images show one picture{'; SEVERAL LABELS: ' + group.labels if ',' in group.labels else ''}: {group.first} "
+              f"and {group.others.split(', ')[0]}"
               + (f" and {group.images - 2} more" if group.images > 2 else ""))
     if len(groups) > SHOWN_GROUPS:
         print(f"and {len(groups) - SHOWN_GROUPS} more: {folder / 'duplicate_groups.csv'} has all of them")

@@ -25,13 +25,15 @@ def models_in(path: str | Path) -> dict[tuple[str, str, str], list[Outcome]]:
     run = next((folder for folder in (place, *place.parents) if (folder / "experiments").is_dir()), None)
     found = [one for one in stored(run) if one.has_predictions and one.folder.is_relative_to(place)] if run and place.is_dir() else []
     if not found:
-        raise BloodcellError(f"{path} holds no finished experiment: name a run's folder, such as runs/pbc-long-s0, or a folder in its experiments")
+        raise BloodcellError(f"{path} holds no finished experiment: name a run's folder, such as runs/pbc-long-s0, or a folder in its "
+                             "experiments")
     return {(run.name, *key): same for key, same in by_protocol(found).items()}
 
 
 def _against(tables: Sequence[pd.DataFrame], reference: Sequence[pd.DataFrame]) -> dict:
     "The difference of two models, paired where both were tested on the same images and classes."
-    alike = set(tables[0].columns) == set(reference[0].columns) and set(on(tables[0], "test")["image"]) == set(on(reference[0], "test")["image"])
+    alike = set(tables[0].columns) == set(reference[0].columns) and set(on(tables[0],
+                                                                           "test")["image"]) == set(on(reference[0], "test")["image"])
     if alike:
         return paired_difference(tables, reference) | {"test_images": "the same"}
     value, low, high = gap(tables, reference)
@@ -39,20 +41,24 @@ def _against(tables: Sequence[pd.DataFrame], reference: Sequence[pd.DataFrame]) 
 
 # %% ../nbs/54_compare.ipynb #cell8
 def compare(paths: Sequence[str | Path]) -> pd.DataFrame:
-    """One row per model, with the model before it that it is held against as its `reference`: `model`, `accuracy`, `macro_f1`, `seeds`, `n`, `reference`, `difference` (of the accuracies), `ci_low` and `ci_high` (95 %, over groups), `p_holm`
-    (paired test, corrected for the number of models; empty where test images differ), `smallest` (the difference that would be found with a power of 80 %) and `test_images`. Raises `BloodcellError` for fewer than two models."""
+    """One row per model, with the model before it that it is held against as its `reference`: `model`, `accuracy`, `macro_f1`, `seeds`,
+    `n`, `reference`, `difference` (of the accuracies), `ci_low` and `ci_high` (95 %, over groups), `p_holm` (paired test, corrected for the
+    number of models; empty where test images differ), `smallest` (the difference that would be found with a power of 80 %) and
+    `test_images`. Raises `BloodcellError` for fewer than two models."""
     models: dict[tuple[str, str, str], list[Outcome]] = {}
     for path in paths:
         models |= models_in(path)
     if len(models) < 2:
-        raise BloodcellError(f"{', '.join(map(str, paths))}: there is one model only, {' '.join(next(iter(models)))}; name another run or experiment")
+        raise BloodcellError(f"{', '.join(map(str, paths))}: there is one model only, {' '.join(next(iter(models)))}; name another run or "
+                             "experiment")
     tables = {key: [one.predictions for one in same] for key, same in models.items()}
     data = {key: same[0].record["data"]["data"] for key, same in models.items()}
     rows = [_row(key, _reference(key, tables, data), tables) for key in tables]
     found = pd.DataFrame(rows)
     tested = found["p"].notna()
     found.loc[tested, "p_holm"] = holm(found.loc[tested, "p"]) if tested.any() else []
-    return found.drop(columns="p").reindex(columns=["model", "accuracy", "macro_f1", "seeds", "n", "reference", "difference", "ci_low", "ci_high", "p_holm", "smallest", "test_images"])
+    return found.drop(columns="p").reindex(columns=["model", "accuracy", "macro_f1", "seeds", "n", "reference", "difference", "ci_low",
+                                                    "ci_high", "p_holm", "smallest", "test_images"])
 
 
 def _reference(key: tuple[str, str, str], tables: dict, data: dict) -> tuple[str, str, str] | None:
@@ -80,7 +86,8 @@ def differences(table: pd.DataFrame, title: str) -> plt.Figure:
         axis.plot([100 * row.ci_low, 100 * row.ci_high], [place, place], color="#0072B2")
         axis.plot(100 * row.difference, place, "o", color="#0072B2", markerfacecolor="#0072B2" if apart else "white")
     axis.axvline(0, color="#777777", linewidth=1)
-    axis.set(yticks=range(len(rows)), yticklabels=[f"{row.model}\nagainst {row.reference}" for row in rows.itertuples()], xlabel="difference of accuracy (points, 95 % interval over groups)", ylim=(len(rows) - 0.5, -0.5))
+    axis.set(yticks=range(len(rows)), yticklabels=[f"{row.model}\nagainst {row.reference}" for row in rows.itertuples()],
+             xlabel="difference of accuracy (points, 95 % interval over groups)", ylim=(len(rows) - 0.5, -0.5))
     axis.tick_params(axis="y", labelsize=8)
     axis.set_title(title, loc="left", fontsize=10)
     return figure
@@ -91,5 +98,6 @@ def in_words(table: pd.DataFrame) -> list[str]:
     lines = []
     for row in table[table["difference"].notna()].itertuples():
         decided = "more than chance would give" if row.ci_low > 0 or row.ci_high < 0 else "which may be chance"
-        lines.append(f"{row.model}: {100 * row.difference:+.1f} points of accuracy against {row.reference} (95 % interval {100 * row.ci_low:+.1f} to {100 * row.ci_high:+.1f}), {decided}.")
+        lines.append(f"{row.model}: {100 * row.difference:+.1f} points of accuracy against {row.reference} (95 % interval "
+                     f"{100 * row.ci_low:+.1f} to {100 * row.ci_high:+.1f}), {decided}.")
     return lines

@@ -32,7 +32,8 @@ def laboratories(cells: pd.DataFrame, title: str) -> plt.Figure:
 
 
 def reliability_and_risk(tables: dict[str, pd.DataFrame], title: str) -> plt.Figure:
-    "Predictions tables by name. Left: reliability diagram, accuracy against confidence. Right: accuracy on the surest cells against their share."
+    """Predictions tables by name. Left: reliability diagram, accuracy against confidence. Right: accuracy on the surest cells against their
+    share."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.8))
     colours, dashes = sns.color_palette("colorblind", 8), ["-", "--", ":", "-."]
     axes[0].plot([0, 1], [0, 1], color="#999999", linewidth=1)
@@ -49,18 +50,22 @@ def reliability_and_risk(tables: dict[str, pd.DataFrame], title: str) -> plt.Fig
 
 # %% ../nbs/44_comparisons.ipynb #cell7
 def overview(table: pd.DataFrame, title: str) -> plt.Figure:
-    "What each network of `bloodcell.results.overview` was said to reach, and what is left of it: one row per network, one marker per way of testing."
+    """What each network of `bloodcell.results.overview` was said to reach, and what is left of it: one row per network, one marker per way
+    of testing."""
     figure, axis = plt.subplots(figsize=(8.5, 0.62 * len(table) + 1.5))
     looks = {"claimed": ("claimed", "D", "#D55E00", "none"), "as_the_paper": ("tested as the paper does", "o", "#E69F00", "#E69F00"),
-             "group_disjoint": ("no cell in training and test at once", "s", "#0072B2", "#0072B2"), "elsewhere": ("in a laboratory not trained on (mean of all)", "v", "#000000", "#000000")}
+             "group_disjoint": ("no cell in training and test at once", "s", "#0072B2", "#0072B2"),
+             "elsewhere": ("in a laboratory not trained on (mean of all)", "v", "#000000", "#000000")}
     place = np.arange(len(table))
     axis.hlines(place, table[list(looks)].min(axis=1), table[list(looks)].max(axis=1), color="#bbbbbb", zorder=1)
     for column, (label, marker, edge, face) in looks.items():
         axis.scatter(table[column], place, marker=marker, s=60, edgecolors=edge, facecolors=face, label=label, zorder=3, linewidths=1.5)
         for row, value in zip(place, table[column], strict=True):
             if np.isfinite(value):
-                axis.annotate(f"{value:.3f}", (value, row), xytext=(0, 8 if column != "claimed" else -16), textcoords="offset points", ha={"group_disjoint": "right", "as_the_paper": "left"}.get(column, "center"), fontsize=8)
-    axis.set(yticks=place, yticklabels=[f"{textwrap.fill(row.network, 38)}\n{row.paper}" for row in table.itertuples()], xlabel="accuracy", ylim=(len(table) - 0.4, -0.6))
+                axis.annotate(f"{value:.3f}", (value, row), xytext=(0, 8 if column != "claimed" else -16), textcoords="offset points",
+                              ha={"group_disjoint": "right", "as_the_paper": "left"}.get(column, "center"), fontsize=8)
+    axis.set(yticks=place, yticklabels=[f"{textwrap.fill(row.network, 38)}\n{row.paper}" for row in table.itertuples()], xlabel="accuracy",
+             ylim=(len(table) - 0.4, -0.6))
     axis.set_xlim(right=1.03)
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=10, x=0.02, ha="left")
@@ -68,7 +73,8 @@ def overview(table: pd.DataFrame, title: str) -> plt.Figure:
 
 
 def claims_figure(claims: pd.DataFrame, title: str) -> plt.Figure:
-    "Claimed values as diamonds beside measured ones with their intervals: `name`, `claimed`, `value`, `ci_low` and `ci_high`, one row per measurement."
+    """Claimed values as diamonds beside measured ones with their intervals: `name`, `claimed`, `value`, `ci_low` and `ci_high`, one row per
+    measurement."""
     figure, axis = plt.subplots(figsize=(9, 0.36 * len(claims) + 1.3))
     place = np.arange(len(claims))
     error = [(claims["value"] - claims["ci_low"]).fillna(0).clip(lower=0), (claims["ci_high"] - claims["value"]).fillna(0).clip(lower=0)]
@@ -90,17 +96,21 @@ def left_out(table: pd.DataFrame, title: str) -> plt.Figure:
         height = rows["left_out"].map(places.index) + 0.7 * ((number + 0.5) / len(recipes) - 0.5)
         error = [(rows["macro_f1"] - rows["ci_low"]).clip(lower=0), (rows["ci_high"] - rows["macro_f1"]).clip(lower=0)]
         axis.errorbar(rows["macro_f1"], height, xerr=error, fmt=markers[number % 8], color=colours[number % 8], capsize=2, label=recipe)
-    axis.set(yticks=range(len(places)), yticklabels=places, ylabel="laboratory left out", xlabel="macro-F1, 95 % interval over groups", xlim=(0, 1), ylim=(len(places) - 0.4, -0.6))
+    axis.set(yticks=range(len(places)), yticklabels=places, ylabel="laboratory left out", xlabel="macro-F1, 95 % interval over groups",
+             xlim=(0, 1), ylim=(len(places) - 0.4, -0.6))
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     axis.set_title(title, loc="left", fontsize=10)
     return figure
 
 # %% ../nbs/44_comparisons.ipynb #cell10
 def counted(table: pd.DataFrame, title: str) -> plt.Figure:
-    "Macro-F1 of `bloodcell.laboratories.after_counts`: one panel per recipe, one line per laboratory, from the network's own answers to those after a count of its cells."
+    """Macro-F1 of `bloodcell.laboratories.after_counts`: one panel per recipe, one line per laboratory, from the network's own answers to
+    those after a count of its cells."""
     groups = list(table.groupby("recipe", sort=False))
-    figure, axes = plt.subplots(1, len(groups), figsize=(3 * len(groups) + 1, 0.42 * table["left_out"].nunique() + 1.6), sharey=True, squeeze=False)
-    looks = {"macro_f1": ("as the network answers", "o", "none"), "after_count": ("after a count of a hundred cells", "o", "#0072B2"), "shares_known": ("all shares known", "|", "#0072B2")}
+    figure, axes = plt.subplots(1, len(groups), figsize=(3 * len(groups) + 1, 0.42 * table["left_out"].nunique() + 1.6), sharey=True,
+                                squeeze=False)
+    looks = {"macro_f1": ("as the network answers", "o", "none"), "after_count": ("after a count of a hundred cells", "o", "#0072B2"),
+             "shares_known": ("all shares known", "|", "#0072B2")}
     for axis, (recipe, rows) in zip(axes[0], groups, strict=True):
         axis.hlines(rows["left_out"], rows["macro_f1"], rows["after_count"], color="#bbbbbb", zorder=1)
         for column, (label, marker, face) in looks.items():

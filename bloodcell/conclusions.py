@@ -34,15 +34,20 @@ def _best(trained: dict[tuple[str, str], list[Outcome]], about: str) -> list[str
     name, protocol = best = max(scores, key=lambda key: scores[key]["accuracy"])
     score, same = scores[best], apart[best]
     times = "one training" if len(same) == 1 else f"{len(same)} trainings, standard deviation {_points(score['accuracy_sd'])} points"
-    first = (f"On {about}, *{get_recipe(name).title}* classifies {score['accuracy']:.1%} of {score['n']:,} test cells correctly ({protocol}; {times}; "
+    first = (f"On {about}, *{get_recipe(name).title}* classifies {score['accuracy']:.1%} of {score['n']:,} test cells correctly "
+             f"({protocol}; {times}; "
              f"95 % interval over groups {score['ci_low']:.1%} to {score['ci_high']:.1%}).")
-    blank = "Its backbone began with random weights, so this number says nothing about transfer learning." if same[0].weights.startswith("random") else ""
+    blank = ("Its backbone began with random weights, so this number says nothing about transfer learning."
+             if same[0].weights.startswith("random") else "")
     return [" ".join(filter(None, (first, blank))), *_second(apart, scores, best)]
 
 
 def _second(trained, scores, best) -> list[str]:
     "Whether the second best network is worse, where both classify the same images into the same classes."
-    others = sorted((key for key in scores if key != best and key[1] == best[1] and len(trained[key][0].predictions.columns) == len(trained[best][0].predictions.columns)), key=lambda key: -scores[key]["accuracy"])
+    others = sorted((key for key in scores
+                     if key != best and key[1] == best[1]
+                     and len(trained[key][0].predictions.columns) == len(trained[best][0].predictions.columns)),
+                    key=lambda key: -scores[key]["accuracy"])
     if not others:
         return []
     difference = paired_difference([one.predictions for one in trained[best]], [one.predictions for one in trained[others[0]]])
@@ -82,21 +87,24 @@ def conclusions(
     return "\n".join(f"- {line}" for line in lines) or "- Nothing was trained in this run, so nothing was found."
 
 # %% ../nbs/53_conclusions.ipynb #cell9
-ELSEWHERE = "the kept predictions are in the repository and not on this machine; [the findings](https://github.com/bloodcell/bloodcell/blob/main/nbs/52_findings.ipynb) show them"
+ELSEWHERE = ("the kept predictions are in the repository and not on this machine; [the "
+             "findings](https://github.com/bloodcell/bloodcell/blob/main/nbs/52_findings.ipynb) show them")
 
 
 def _box(lines: Sequence[str], words: str = "nothing is kept yet for this chapter") -> str:
     "A Markdown quotation of these lines, or of why there are none."
     if not lines:
         return f"> **On real cells:** {words if results_root().is_dir() else ELSEWHERE}."
-    return "\n".join(["> **On real cells** (kept predictions; everything below this box is about the run of this page):", ">", *(f"> - {line}" for line in lines)])
+    return "\n".join(["> **On real cells** (kept predictions; everything below this box is about the run of this page):", ">",
+                      *(f"> - {line}" for line in lines)])
 
 
 def on_real_cells(
     *names: str,  # of recipes
     where: str | Path | None = None,  # default: `results` in home
 ) -> str:
-    "What the kept results say of these recipes, as a Markdown quotation: a line for each data set and protocol. Says so where nothing is kept."
+    """What the kept results say of these recipes, as a Markdown quotation: a line for each data set and protocol. Says so where nothing is
+    kept."""
     lines = []
     for data in ("kaggle", "pbc", "lisc"):
         found = [one for one in best_of(data, where) if one.recipe.name in names and one.protocol in PROTOCOLS]
@@ -112,7 +120,8 @@ def _line(title: str, protocol: str, same: Sequence[Outcome]) -> str:
     score = over_seeds([one.predictions for one in trained])
     planned, done = sum(RECIPES[same[0].recipe.name].epochs), [len(one.history) for one in trained if one.history is not None]
     length = f", {int(np.median(done))} of {planned} epochs" if done else ""
-    return f"{name}: accuracy **{score['accuracy']:.3f}** ({score['ci_low']:.3f} to {score['ci_high']:.3f}), macro-F1 {score['macro_f1']:.3f}, {len(trained)} training{'s' * (len(trained) > 1)}{length}."
+    return (f"{name}: accuracy **{score['accuracy']:.3f}** ({score['ci_low']:.3f} to {score['ci_high']:.3f}), macro-F1 "
+            f"{score['macro_f1']:.3f}, {len(trained)} training{'s' * (len(trained) > 1)}{length}.")
 
 # %% ../nbs/53_conclusions.ipynb #cell10
 def on_other_laboratories(where: str | Path | None = None) -> str:
@@ -123,7 +132,9 @@ def on_other_laboratories(where: str | Path | None = None) -> str:
     table, lines, counts = across(outcomes), [], after_counts(outcomes).groupby("recipe")["after_count"].mean()
     for recipe, rows in table.groupby("recipe", sort=False):
         worst, best = rows.loc[rows["macro_f1"].idxmin()], rows.loc[rows["macro_f1"].idxmax()]
-        lines.append(f"{get_recipe(recipe).title}: macro-F1 **{rows['macro_f1'].mean():.2f}**, mean of {len(rows)} laboratories, each left out once; from {worst['macro_f1']:.2f} ({worst['left_out']}) to {best['macro_f1']:.2f} ({best['left_out']}). With a count of a hundred cells of the laboratory: {counts[recipe]:.2f}.")
+        lines.append(f"{get_recipe(recipe).title}: macro-F1 **{rows['macro_f1'].mean():.2f}**, mean of {len(rows)} laboratories, each left "
+                     f"out once; from {worst['macro_f1']:.2f} ({worst['left_out']}) to {best['macro_f1']:.2f} ({best['left_out']}). With a "
+                     f"count of a hundred cells of the laboratory: {counts[recipe]:.2f}.")
     return _box(lines)
 
 
@@ -132,20 +143,29 @@ def on_controls(where: str | Path | None = None) -> str:
     lines = []
     for one in kept_controls(where).to_dict("records"):
         best = max(("file", "border", "cell masked out"), key=one.get)
-        lines.append(f"{CATALOG[one['data']].title}: **{one[best]:.2f}** without the cell ({best}), where a guess scores {one['chance']:.2f}; its mean colour reaches {one['mean colour']:.2f} (balanced accuracy, {one['n']:,} test images).")
+        lines.append(f"{CATALOG[one['data']].title}: **{one[best]:.2f}** without the cell ({best}), where a guess scores "
+                     f"{one['chance']:.2f}; its mean colour reaches {one['mean colour']:.2f} (balanced accuracy, {one['n']:,} test "
+                     "images).")
     return _box(lines)
 
 
 def on_confidence(where: str | Path | None = None) -> str:
-    "What the probabilities of kept networks are worth, as a Markdown quotation: held out, in laboratories left out, and for cells of no known kind."
+    """What the probabilities of kept networks are worth, as a Markdown quotation: held out, in laboratories left out, and for cells of no
+    known kind."""
     trust, preset, lines = kept_trust(where), kept_preset(where=where), []
-    for ending, words in (("held out", "Held-out cells of the laboratory trained on"), ("left out", "Cells of a laboratory left out of the training")):
+    for ending, words in (("held out", "Held-out cells of the laboratory trained on"),
+                          ("left out", "Cells of a laboratory left out of the training")):
         rows = trust[trust["cells"].str.endswith(ending)]
         if len(rows):
-            lines.append(f"{words}, {len(rows)} networks: conformal sets made to hold the right class for 90 % of the cells hold it for **{rows['coverage'].min():.0%} to {rows['coverage'].max():.0%}**. "
-                         f"Abstaining on the least sure fifth raises accuracy by {100 * rows['gained'].min():.0f} to {100 * rows['gained'].max():.0f} points.")
+            lines.append(f"{words}, {len(rows)} networks: conformal sets made to hold the right class for 90 % of the cells hold it for "
+                         f"**{rows['coverage'].min():.0%} to {rows['coverage'].max():.0%}**. "
+                         f"Abstaining on the least sure fifth raises accuracy by {100 * rows['gained'].min():.0f} to "
+                         f"{100 * rows['gained'].max():.0f} points.")
     if preset:
         unknown = kept_unknown(preset).query("of == against")
-        said = "; ".join(f"{of}: " + ", ".join(f"{one.kind} {one.auroc_strangeness:.2f} ({one.ci_low:.2f} to {one.ci_high:.2f})" for one in rows.itertuples()) for of, rows in unknown.groupby("of"))
-        lines.append(f"Cells of kinds that the preset does not know, against known cells of the same laboratory, AUROC of strangeness: {said}.")
+        said = "; ".join(f"{of}: "
+                         + ", ".join(f"{one.kind} {one.auroc_strangeness:.2f} ({one.ci_low:.2f} to {one.ci_high:.2f})"
+                                     for one in rows.itertuples()) for of, rows in unknown.groupby("of"))
+        lines.append("Cells of kinds that the preset does not know, against known cells of the same laboratory, AUROC of strangeness: "
+                     f"{said}.")
     return _box(lines)

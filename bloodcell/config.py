@@ -103,7 +103,8 @@ class Profile:
 
 
 PROFILES = {
-    "smoke": Profile("smoke", 1, 2, 10, 240, 48, ("MobileNetV2",), False, True, "seconds: proves that a chapter runs; its numbers mean nothing"),
+    "smoke": Profile("smoke", 1, 2, 10, 240, 48, ("MobileNetV2",), False, True,
+                     "seconds: proves that a chapter runs; its numbers mean nothing"),
     "quick": Profile("quick", 1, 10, 150, None, 400, ("MobileNetV2",), False, True,
                      "minutes on two CPU cores: every image (400 where a backbone is trained), fewer epochs and backbones"),
     "long": Profile("long", 3, 60, 150, None, 2000, ("MobileNetV2", "VGG16", "ResNet50"), True, False,

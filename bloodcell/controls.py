@@ -70,7 +70,8 @@ CONTROLS: dict[str, tuple[str, Callable[[Dataset], np.ndarray]]] = {
     "shuffled labels": ("the image at 16 pixels, with the training labels shuffled", lambda dataset: thumbnail_numbers(_pixels(dataset))),
     "file": ("width, height, bytes and compression of the file", file_numbers),
     "border": ("colours along the four edges", lambda dataset: border_numbers(_pixels(dataset))),
-    "cell masked out": ("the image at 16 pixels without its middle", lambda dataset: thumbnail_numbers(without_cell(_pixels(dataset), HIDDEN[dataset.prepared(Pixels(SIZE)).crop]))),
+    "cell masked out": ("the image at 16 pixels without its middle",
+                        lambda dataset: thumbnail_numbers(without_cell(_pixels(dataset), HIDDEN[dataset.prepared(Pixels(SIZE)).crop]))),
     "mean colour": ("mean and spread of each colour of the whole image", lambda dataset: colour_numbers(_pixels(dataset))),
     "image": ("the image at 16 pixels: no control, for comparison", lambda dataset: thumbnail_numbers(_pixels(dataset))),
 }
@@ -97,7 +98,8 @@ def controls_table(
     dataset: Dataset,  # split
     seed: int = 0,
 ) -> pd.DataFrame:
-    "One row per control: what it `sees`, its `accuracy` on test images with the interval over groups, `balanced_accuracy`, and `chance`, which that would be for a guess."
+    """One row per control: what it `sees`, its `accuracy` on test images with the interval over groups, `balanced_accuracy`, and `chance`,
+    which that would be for a guess."""
     rows = []
     for name, (sees, _) in CONTROLS.items():
         table = control(name, dataset, seed)

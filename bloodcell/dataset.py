@@ -142,7 +142,8 @@ class SplitImages:
     def facts(self) -> dict:
         "What a record says about the data."
         return {"data": self.name, "data_hash": datasets.content_hash(self.images), "split_hash": splits.split_hash(self.images),
-                "protocol": self.protocol, "split_seed": self.split_seed, "images": self.images["split"].value_counts().sort_index().to_dict(),
+                "protocol": self.protocol, "split_seed": self.split_seed,
+                "images": self.images["split"].value_counts().sort_index().to_dict(),
                 "classes": list(self.classes), "excluded": len(self.excluded), "synthetic": self.synthetic}
 
     @property
@@ -160,7 +161,8 @@ class ReadableImages(SplitImages):
     "Split images and the way to their pixels; see `SplitImages` for the fields."
 
     def prepared(self, wanted: images.Pixels, site: str = "") -> images.Pixels:
-        "The pixels a network gets of a site (default: the first): as wanted, with the preparation that its data set prescribes for all networks. Another crop than the whole image is kept."
+        """The pixels a network gets of a site (default: the first): as wanted, with the preparation that its data set prescribes for all
+        networks. Another crop than the whole image is kept."""
         entry = self.sites[site][0] if site else self.entry
         return replace(wanted, **{name: value for name, value in entry.preparation.items() if name != "crop" or wanted.crop == "whole"})
 
@@ -195,7 +197,8 @@ class Dataset(ReadableImages):
         return self.with_images(subsample_training(self.images, count, self.split_seed))
 
     def ten_classes(self) -> "Dataset":
-        "The ten classes of Asghar et al. (2023), immature granulocytes split in three; images whose file name does not say which are left out."
+        """The ten classes of Asghar et al. (2023), immature granulocytes split in three; images whose file name does not say which are left
+        out."""
         labels = datasets.ten_labels(self.images)
         classes = tuple(sorted(set(labels) - {""}))
         return self.with_images(self.images.assign(label=labels)[labels != ""], classes=classes)
@@ -256,7 +259,8 @@ def prepare(
     run: Run,  # from `bloodcell.runs.open_run`
     classes: Sequence[str] = datasets.WHITE_CELLS,  # to take from several data sets
 ) -> Dataset:
-    "Find, draw if need be, list, check and split the run's data set, or these classes of several (`pbc+lisc`). Raises `BloodcellError` for what a user can fix."
+    """Find, draw if need be, list, check and split the run's data set, or these classes of several (`pbc+lisc`). Raises `BloodcellError`
+    for what a user can fix."""
     several = datasets.names(run.data)
     if len(several) > 1:
         return combine(*(prepare(replace(run, data=name, folder=run.folder / "sites" / name)) for name in several), classes=classes)
@@ -279,13 +283,16 @@ def combine(
     *others: Dataset,
     classes: Sequence[str] | None = None,  # to take from each that has them; by default those that all have
 ) -> Dataset:
-    "The images of all data sets that show one of the classes. Raises `BloodcellError` where a site comes twice or no two classes are shared."
+    """The images of all data sets that show one of the classes. Raises `BloodcellError` where a site comes twice or no two classes are
+    shared."""
     everything = (first, *others)
     classes = tuple(classes or (label for label in first.classes if all(label in other.classes for other in others)))
     names = [site for found in everything for site in found.sites]
     if len(set(names)) < len(names) or len(classes) < 2:
-        raise BloodcellError(f"{', '.join(found.name for found in everything)} cannot be combined: each site may come once, and they share {len(classes)} class(es)")
+        raise BloodcellError(f"{', '.join(found.name for found in everything)} cannot be combined: each site may come once, and they share "
+                             f"{len(classes)} class(es)")
     frames = [found.images[found.images["label"].isin(classes)] for found in everything]
     return Dataset("+".join(names), " and ".join(found.title for found in everything), classes, pd.concat(frames, ignore_index=True),
-                   {site: place for found in everything for site, place in found.sites.items()}, pd.concat([found.excluded for found in everything]),
+                   {site: place for found in everything for site, place in found.sites.items()},
+                   pd.concat([found.excluded for found in everything]),
                    pd.concat([found.pairs for found in everything]), first.protocol, first.split_seed)

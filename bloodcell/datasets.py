@@ -43,7 +43,8 @@ def ancestors(
 def ten_labels(
     images: pd.DataFrame,  # with `label` and `subclass`
 ) -> pd.Series:
-    "The ten classes of Asghar et al. (2023): PBC's eight with the immature granulocytes split in three; empty where a file name does not say which."
+    """The ten classes of Asghar et al. (2023): PBC's eight with the immature granulocytes split in three; empty where a file name does not
+    say which."""
     return images["label"].where(images["label"] != "ig", images["subclass"])
 
 
@@ -54,11 +55,12 @@ def shared_classes(*names: str) -> list[str]:
 # %% ../nbs/10_datasets.ipynb #cell9
 @dataclass(frozen=True)
 class DataSet:
-    """A known data set. `folders` maps a class folder to its label; `parts` are the published parts (such as
-    TRAIN and TEST) that lie between the root and the class folders; `subclass` and `group` are patterns whose
-    first group is read from the file's name; `groups` is a table in this package that says which images belong together; `listing` a table with path, label
-    and group, of one's own, of the archive (relative to its root) or of this package, in place of folders; `folder` is where the archive lies, if not under the set's name; `masks` is a folder with a PNG for each image, white where the cell is;
-    `preparation` changes `bloodcell.images.Pixels` for every network alike."""
+    """A known data set. `folders` maps a class folder to its label; `parts` are the published parts (such as TRAIN and TEST) that lie
+    between the root and the class folders; `subclass` and `group` are patterns whose first group is read from the file's name; `groups` is
+    a table in this package that says which images belong together; `listing` a table with path, label and group, of one's own, of the
+    archive (relative to its root) or of this package, in place of folders; `folder` is where the archive lies, if not under the set's name;
+    `masks` is a folder with a PNG for each image, white where the cell is; `preparation` changes `bloodcell.images.Pixels` for every
+    network alike."""
     name: str
     title: str
     source: str
@@ -92,7 +94,8 @@ class DataSet:
 
     def with_other_kinds(self) -> "DataSet":
         "The set with those kinds as labels, to see how a network treats cells that it does not know."
-        return replace(self, folders=dict(self.folders) | {kind: kind for kind in self.other_kinds}, not_used={name: why for name, why in self.not_used.items() if name in self.parts})
+        return replace(self, folders=dict(self.folders) | {kind: kind for kind in self.other_kinds},
+                       not_used={name: why for name, why in self.not_used.items() if name in self.parts})
 
 # %% ../nbs/10_datasets.ipynb #cell10
 PACKAGE = Path(bloodcell.__file__).parent
@@ -111,7 +114,8 @@ CATALOG = {entry.name: entry for entry in (
             base="dataset2-master/dataset2-master/images", parts=("TRAIN", "TEST", "TEST_SIMPLE"), test_part="TEST",
             not_used={"TEST_SIMPLE": "the originals of TEST: nothing is gained by counting them twice"},
             groups="kaggle_originals.csv", preparation={"anywhere": True},
-            note="Each file is an augmented copy of one of 348 photographs, and TEST shows 71 of them: its 2,487 images are worth 71 cells. "
+            note="Each file is an augmented copy of one of 348 photographs, and TEST shows 71 of them: its 2,487 images are worth 71 "
+                 "cells. "
                  "Photographs that overlap count as one field; training images whose field is in TEST too are left out."),
     DataSet("lisc", "LISC (5 classes)",
             "Rezatofighi and Soltanian-Zadeh, University of Tehran and Henry Ford Health System", "research use",
@@ -119,26 +123,38 @@ CATALOG = {entry.name: entry for entry in (
             {"baso": "basophil", "eosi": "eosinophil", "lymp": "lymphocyte", "mono": "monocyte", "neut": "neutrophil", "mixt": ""},
             not_used={"mixt": "shows cells of several classes"}, masks="output",
             preparation={"crop": "cell", "contrast": True},
-            note="Whole fields of view with one labelled cell each; the masks in `output/` say where it is. Every network gets the cell cut out with its mask, "
-                 "its contrast stretched: at 60 px a whole field differs from plain grey by 4 levels of 255 (SD), and nothing is learned from it."),
-    DataSet("bccd", "BCCD photographs (Kaggle's originals, 5 classes)", "https://github.com/Shenggan/BCCD_Dataset", "MIT", "Shenggan 2017, BCCD Dataset, GitHub",
-            {label: label for label in WHITE_CELLS}, folder="kaggle", base="dataset-master/dataset-master", listing=str(PACKAGE / "kaggle_photographs.csv"),
+            note="Whole fields of view with one labelled cell each; the masks in `output/` say where it is. Every network gets the cell "
+                 "cut out with its mask, "
+                 "its contrast stretched: at 60 px a whole field differs from plain grey by 4 levels of 255 (SD), and nothing is learned "
+                 "from it."),
+    DataSet("bccd", "BCCD photographs (Kaggle's originals, 5 classes)", "https://github.com/Shenggan/BCCD_Dataset", "MIT",
+            "Shenggan 2017, BCCD Dataset, GitHub",
+            {label: label for label in WHITE_CELLS}, folder="kaggle", base="dataset-master/dataset-master",
+            listing=str(PACKAGE / "kaggle_photographs.csv"),
             preparation={"crop": "nucleus", "anywhere": True},
-            note="The photographs that Kaggle's copies were made from, those with one labelled white cell; photographs that overlap are one group."),
+            note="The photographs that Kaggle's copies were made from, those with one labelled white cell; photographs that overlap are "
+                 "one group."),
     DataSet("raabin", "Raabin-WBC (5 classes)", "https://raabindata.com/free-data", "published as free to use; no licence text",
-            "Kouzehkanan et al. 2022, Scientific Reports 12, 1123, doi 10.1038/s41598-021-04426-x", {label.capitalize(): label for label in WHITE_CELLS},
+            "Kouzehkanan et al. 2022, Scientific Reports 12, 1123, doi 10.1038/s41598-021-04426-x",
+            {label.capitalize(): label for label in WHITE_CELLS},
             group=r"^(\d+-\d+-\d+-\d+|\d{8})",
-            note="Two microscopes with smartphone cameras, Giemsa stain. A group is a slide where the file name tells it, otherwise a day."),
-    DataSet("deepapl", "DeepAPL (Johns Hopkins, 7 classes)", "https://www.kaggle.com/datasets/eugeneshenderov/acute-promyelocytic-leukemia-apl",
-            "copyright Johns Hopkins University; research use", "Sidhom et al. 2021, npj Precision Oncology 5, 38, doi 10.1038/s41698-021-00179-y",
-            {label: label for label in ("basophil", "eosinophil", "erythroblast", "ig", "lymphocyte", "monocyte", "neutrophil")}, listing="images.csv",
-            not_used=dict.fromkeys(("blast", "smudge", "plasma cell", "variant lymphocyte"), "a kind of cell that the other data sets do not have"),
+            note="Two microscopes with smartphone cameras, Giemsa stain. A group is a slide where the file name tells it, otherwise a "
+                 "day."),
+    DataSet("deepapl", "DeepAPL (Johns Hopkins, 7 classes)",
+            "https://www.kaggle.com/datasets/eugeneshenderov/acute-promyelocytic-leukemia-apl",
+            "copyright Johns Hopkins University; research use",
+            "Sidhom et al. 2021, npj Precision Oncology 5, 38, doi 10.1038/s41698-021-00179-y",
+            {label: label for label in ("basophil", "eosinophil", "erythroblast", "ig", "lymphocyte", "monocyte", "neutrophil")},
+            listing="images.csv",
+            not_used=dict.fromkeys(("blast", "smudge", "plasma cell", "variant lymphocyte"),
+                                   "a kind of cell that the other data sets do not have"),
             note="73 patients with leukaemia; a group is a patient. Some labels are noisy, those of basophils most."),
     *(DataSet(f"synthetic{end}", f"Synthetic smears{words}", "drawn by bloodcell.synthetic", "Apache-2.0", "this project", **_PBC_LAYOUT,
               group=r"^[A-Z]+_(\d+)_", note="Drawn by a program. Its results say whether the code works, and nothing about blood.")
       for end, words in (("", ""), ("-b", ", laboratory b"), ("-c", ", laboratory c"))),
     *(DataSet(f"bloodmnist-{size}", f"BloodMNIST {size} px (8 classes)", "https://zenodo.org/records/10519652", "CC BY 4.0",
-              "Yang et al. 2023, Scientific Data 10, 41, doi 10.1038/s41597-022-01721-8 (made from PBC)", {label: label for label in CLASSES},
+              "Yang et al. 2023, Scientific Data 10, 41, doi 10.1038/s41597-022-01721-8 (made from PBC)",
+              {label: label for label in CLASSES},
               parts=("train", "val", "test"), validation_part="val", test_part="test",
               note="PBC at a smaller size with a fixed split. Like PBC, it does not say which images show the same cell or patient.")
       for size in (28, 64, 128, 224)),
@@ -225,8 +241,10 @@ def _missing(entry: DataSet, top: Path) -> str:
     "What to do where a known data set is not on this machine."
     if entry.name.startswith("synthetic"):
         return f"the synthetic set is not drawn yet: call bloodcell.dataset.prepare, or bloodcell.synthetic.make({str(top)!r})"
+    fetched = entry.name in ("pbc", "kaggle") or entry.name.startswith("bloodmnist")
+    by_command = f" (`bloodcell fetch {entry.name}` does both)" if fetched else ""
     return (f"no images of {entry.name!r} in {top / entry.base}: download them from {entry.source} and unpack them into {top}"
-            f"{' (`bloodcell fetch ' + entry.name + '` does both)' if entry.name in ('pbc', 'kaggle') or entry.name.startswith('bloodmnist') else ''}, or set BLOODCELL_DATA to the folder that holds them")
+            f"{by_command}, or set BLOODCELL_DATA to the folder that holds them")
 
 # %% ../nbs/10_datasets.ipynb #cell21
 def _read(path: Path) -> tuple[int, str, str]:
@@ -283,7 +301,8 @@ def _named_groups(entry: DataSet, paths: pd.Series) -> pd.Series:
 def originals_table(
     entry: DataSet,  # one with `groups`
 ) -> pd.DataFrame:
-    "Which photograph each image was made from: `path`, `original`, `group` (the field), and how sure it is; made by `bloodcell.provenance`."
+    """Which photograph each image was made from: `path`, `original`, `group` (the field), and how sure it is; made by
+    `bloodcell.provenance`."""
     return pd.read_csv(PACKAGE / entry.groups, keep_default_na=False)
 
 

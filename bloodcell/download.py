@@ -36,7 +36,8 @@ class Source:
 
 _ZENODO = "https://zenodo.org/records/10519652/files/"
 SOURCES = {
-    "pbc": Source("https://data.mendeley.com/public-files/datasets/snkd93bnjr/files/2fc38728-2ae7-4a62-a857-032af82334c3/file_downloaded", "pbc.zip"),
+    "pbc": Source("https://data.mendeley.com/public-files/datasets/snkd93bnjr/files/2fc38728-2ae7-4a62-a857-032af82334c3/file_downloaded",
+                  "pbc.zip"),
     "bloodmnist-28": Source(_ZENODO + "bloodmnist.npz", "bloodmnist.npz", "md5:7053d0359d879ad8a5505303e11de1dc"),
     "bloodmnist-64": Source(_ZENODO + "bloodmnist_64.npz", "bloodmnist_64.npz", "md5:2b94928a2ae4916078ca51e05b6b800b"),
     "bloodmnist-128": Source(_ZENODO + "bloodmnist_128.npz", "bloodmnist_128.npz", "md5:adace1e0ed228fccda1f39692059dd4c"),
@@ -52,7 +53,8 @@ def _room_for(size: int, folder: Path) -> None:
     "Raise `BloodcellError` where the disk has no room for that many bytes."
     free = shutil.disk_usage(folder).free
     if size > free:
-        raise BloodcellError(f"{folder} has {free / 1e9:.1f} GB free and {size / 1e9:.1f} GB are needed: free some space, or name another folder")
+        raise BloodcellError(f"{folder} has {free / 1e9:.1f} GB free and {size / 1e9:.1f} GB are needed: free some space, or name another "
+                             "folder")
 
 
 class Resuming:
@@ -72,7 +74,8 @@ class Resuming:
             left = int(answer.headers.get("Content-Length", 0))
             _room_for(left, self.part.parent)
             with open(self.part, "ab" if have else "wb") as file, tqdm(
-                    total=have + left or None, initial=have, unit="B", unit_scale=True, desc=f"fetching {self.part.stem}", leave=False) as bar:
+                    total=have + left or None, initial=have, unit="B", unit_scale=True, desc=f"fetching {self.part.stem}",
+                    leave=False) as bar:
                 for chunk in answer.iter_content(CHUNK):
                     bar.update(file.write(chunk))
             if left and self.part.stat().st_size < have + left:
@@ -86,7 +89,8 @@ def download(source: Source, folder: str | Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         pooch.get_logger().setLevel("WARNING")
-        return Path(pooch.retrieve(source.url, source.checksum or None, source.file, folder, downloader=Resuming(folder / f"{source.file}.part")))
+        return Path(pooch.retrieve(source.url, source.checksum or None, source.file, folder,
+                                   downloader=Resuming(folder / f"{source.file}.part")))
     except requests.RequestException as error:
         raise BloodcellError(f"{source.url} cannot be fetched ({error}): run the same command again, it goes on from there") from error
     except ValueError as error:  # pooch's word for a wrong checksum; it has deleted the file
@@ -98,7 +102,8 @@ MOST_BYTES = 20 * 10**9  # unpacked; the largest data set here takes less than o
 
 
 def unpack(archive: str | Path, folder: str | Path, most: int = MOST_BYTES) -> None:
-    "Unpack a zip into `folder`. Raises `BloodcellError` for a damaged archive, a path outside, a link, or too many bytes; nothing is unpacked then."
+    """Unpack a zip into `folder`. Raises `BloodcellError` for a damaged archive, a path outside, a link, or too many bytes; nothing is
+    unpacked then."""
     archive, folder = Path(archive), Path(folder).resolve()
     try:
         with zipfile.ZipFile(archive) as content:
@@ -196,7 +201,8 @@ def _keep_sums(entry: DataSet, top: Path) -> None:
     images, _ = _readable(entry, top / entry.base)
     known = CONTENT_HASH.get(entry.name)
     if known and content_hash(images) != known:
-        raise BloodcellError(f"what was fetched for {entry.name} is not the published data set: {len(images):,} images with the content hash "
+        raise BloodcellError(f"what was fetched for {entry.name} is not the published data set: {len(images):,} images with the content "
+                             "hash "
                              f"{content_hash(images)} instead of {known}; nothing was kept")
     with atomic(top / SUMS) as scratch:
         scratch.write_text(sums(images), encoding="utf-8")
@@ -228,7 +234,8 @@ def _read_sums(file: Path, known: str | None) -> dict[str, str]:
     "The list as path -> SHA-256. Raises `BloodcellError` where it is not the list of the published data set."
     text = file.read_text(encoding="utf-8")
     if known and hashlib.sha256(text.encode()).hexdigest() != known:
-        raise BloodcellError(f"{file} is not the list of the published data set: its SHA-256 is not {known}. Remove it, or name another one")
+        raise BloodcellError(f"{file} is not the list of the published data set: its SHA-256 is not {known}. Remove it, or name another "
+                             "one")
     return {path: digest for digest, path in (line.split("  ", 1) for line in text.splitlines())}
 
 

@@ -19,7 +19,8 @@ from scipy.sparse.csgraph import connected_components
 from .quality import HASH_SIDE, as_bits, open_image
 
 # %% ../nbs/13_duplicates.ipynb #cell6
-ORIENTATIONS = ("as it is", "flipped up-down", "flipped left-right", "turned by 180", "transposed", "turned by 90", "turned by 270", "transverse")
+ORIENTATIONS = ("as it is", "flipped up-down", "flipped left-right", "turned by 180", "transposed", "turned by 90", "turned by 270",
+                "transverse")
 _TRANSPOSE = Image.Transpose
 _TURN = (None, _TRANSPOSE.FLIP_TOP_BOTTOM, _TRANSPOSE.FLIP_LEFT_RIGHT, _TRANSPOSE.ROTATE_180, _TRANSPOSE.TRANSPOSE, _TRANSPOSE.ROTATE_90,
          _TRANSPOSE.ROTATE_270, _TRANSPOSE.TRANSVERSE)
@@ -76,7 +77,8 @@ def difference(
     second: str | Path,
     orientation: int = 0,  # a place in `ORIENTATIONS`, how `first` is turned
 ) -> float:
-    "Mean absolute difference of two images at 64 x 64 pixels, after their mean colours are made equal, as a share of their contrast (standard deviation)."
+    """Mean absolute difference of two images at 64 x 64 pixels, after their mean colours are made equal, as a share of their contrast
+    (standard deviation)."""
     both = oriented(open_image(first), orientation), open_image(second)
     a, b = (np.asarray(image.resize((64, 64), Image.Resampling.BILINEAR), "float32") for image in both)
     a, b = a - a.mean(axis=(0, 1)), b - b.mean(axis=(0, 1))
@@ -125,9 +127,12 @@ def join_groups(
 def duplicate_groups(
     pairs: pd.DataFrame,  # from `duplicates`
 ) -> pd.DataFrame:
-    "One row per set of images that show one picture, the largest first: `images` (their number), `labels`, `first` (its first path) and `others`."
+    """One row per set of images that show one picture, the largest first: `images` (their number), `labels`, `first` (its first path) and
+    `others`."""
     linked = join_groups(pd.DataFrame({"path": (paths := sorted({*pairs["first"], *pairs["second"]})), "group": paths}), pairs)
     label = dict(zip([*pairs["first"], *pairs["second"]], [*pairs["first_label"], *pairs["second_label"]], strict=True))
-    rows = [(len(found), ", ".join(sorted({label[path] for path in found["path"]})), found["path"].iloc[0], ", ".join(found["path"].iloc[1:]))
+    rows = [(len(found), ", ".join(sorted({label[path] for path in found["path"]})), found["path"].iloc[0],
+             ", ".join(found["path"].iloc[1:]))
             for _, found in linked.groupby("group")]
-    return pd.DataFrame(rows, columns=["images", "labels", "first", "others"]).sort_values("images", ascending=False, kind="stable", ignore_index=True)
+    found = pd.DataFrame(rows, columns=["images", "labels", "first", "others"])
+    return found.sort_values("images", ascending=False, kind="stable", ignore_index=True)

@@ -30,8 +30,10 @@ from .runs import write_table
 # %% ../nbs/45_evaluation.ipynb #cell6
 UNKNOWN = "unknown"
 MEANT = {"basophil": "baso ba", "eosinophil": "eos eo eosino", "erythroblast": "erb nrbc normoblast nucleated_red_blood_cell",
-         "ig": "immature_granulocyte immature_granulocytes metamyelocyte myelocyte promyelocyte mmy my pmy", "lymphocyte": "lymph lym ly", "monocyte": "mono mo",
-         "neutrophil": "neutro neut ne seg segmented_neutrophil band_neutrophil neutrophil_segmented neutrophil_band sne bne", "platelet": "plt thrombocyte"}
+         "ig": "immature_granulocyte immature_granulocytes metamyelocyte myelocyte promyelocyte mmy my pmy", "lymphocyte": "lymph lym ly",
+         "monocyte": "mono mo",
+         "neutrophil": "neutro neut ne seg segmented_neutrophil band_neutrophil neutrophil_segmented neutrophil_band sne bne",
+         "platelet": "plt thrombocyte"}
 
 
 def _plain(label: str) -> str:
@@ -45,20 +47,25 @@ def class_map(
     classes: Iterable[str],  # of the network
     given: Mapping[str, str] | None = None,  # label to class, `unknown`, or nothing to leave it out
 ) -> dict[str, str]:
-    "The class that each label means. Raises `BloodcellError` for labels that cannot be guessed, and for classes that the network does not have."
+    """The class that each label means. Raises `BloodcellError` for labels that cannot be guessed, and for classes that the network does not
+    have."""
     classes, given = list(classes), dict(given or {})
-    words = {_plain(name): label for label, others in MEANT.items() if label in classes for name in [label, *others.split()]} | {_plain(label): label for label in classes}
+    words = {_plain(name): label for label, others in MEANT.items() if label in classes
+             for name in [label, *others.split()]} | {_plain(label): label for label in classes}
     if wrong := sorted(set(given.values()) - {*classes, UNKNOWN, ""}):
-        raise BloodcellError(f"--map names {', '.join(wrong)}: the network knows {', '.join(classes)}, and {UNKNOWN} stands for none of them")
+        raise BloodcellError(f"--map names {', '.join(wrong)}: the network knows {', '.join(classes)}, and {UNKNOWN} stands for none of "
+                             "them")
     found = {label: given[label] if label in given else words.get(_plain(label)) for label in sorted(set(labels) | set(given))}
     if unsure := [label for label, meant in found.items() if meant is None]:
-        raise BloodcellError(f"what do {', '.join(unsure)} mean? Say it with --map {unsure[0]}=<class>, where <class> is one of {', '.join(classes)}, {UNKNOWN}, or nothing to leave them out")
+        raise BloodcellError(f"what do {', '.join(unsure)} mean? Say it with --map {unsure[0]}=<class>, where <class> is one of "
+                             f"{', '.join(classes)}, {UNKNOWN}, or nothing to leave them out")
     return found
 
 # %% ../nbs/45_evaluation.ipynb #cell9
 @dataclass(frozen=True)
 class Evaluation:
-    "What a preset says about labelled cells: its predictions table (split `test`) with strangeness, the cells of unknown kinds (with the laboratory's own label as `kind`), and what was measured of the images."
+    """What a preset says about labelled cells: its predictions table (split `test`) with strangeness, the cells of unknown kinds (with the
+    laboratory's own label as `kind`), and what was measured of the images."""
     preset: presets.Preset
     entry: datasets.DataSet
     table: pd.DataFrame
@@ -70,9 +77,12 @@ class Evaluation:
 
     @cached_property
     def numbers(self) -> dict[str, float]:
-        "The scores of `bloodcell.laboratories.worth`, and balanced accuracy, Brier score, calibration error, and the macro-F1 that the network would have if it were given the differential count."
+        """The scores of `bloodcell.laboratories.worth`, and balanced accuracy, Brier score, calibration error, and the macro-F1 that the
+        network would have if it were given the differential count."""
         counted = calibration.with_count(self.table, self.table["label"].value_counts().to_dict())
-        return worth([self.table]) | {"macro_f1_counted": worth([counted])["macro_f1"]} | {name: metrics.summary(self.table)[name] for name in ("balanced_accuracy", "brier")} | {"calibration_error": calibration.calibration_error(self.table)}
+        summary = metrics.summary(self.table)
+        return worth([self.table]) | {"macro_f1_counted": worth([counted])["macro_f1"], "balanced_accuracy": summary["balanced_accuracy"],
+                                      "brier": summary["brier"], "calibration_error": calibration.calibration_error(self.table)}
 
     @cached_property
     def kinds(self) -> pd.DataFrame:
@@ -81,11 +91,13 @@ class Evaluation:
 
     @cached_property
     def shift(self) -> pd.DataFrame:
-        "One row per measure: its median here, its range (5 to 95 %) on training images, and the share of images outside that range (a tenth would be usual)."
+        """One row per measure: its median here, its range (5 to 95 %) on training images, and the share of images outside that range (a
+        tenth would be usual)."""
         rows = []
         for name, (low, middle, high) in self.preset.facts["seen"].items():
             values = self.measured[name].dropna()
-            rows.append({"measure": name, "here": values.median(), "training": middle, "training_low": low, "training_high": high, "outside": float(((values < low) | (values > high)).mean())})
+            rows.append({"measure": name, "here": values.median(), "training": middle, "training_low": low, "training_high": high,
+                         "outside": float(((values < low) | (values > high)).mean())})
         return pd.DataFrame(rows)
 
 # %% ../nbs/45_evaluation.ipynb #cell10
@@ -102,13 +114,16 @@ def evaluate(
     data: str,  # a folder with one subfolder per class, a CSV of path, label and group, or a data set of the catalogue
     given: Mapping[str, str] | None = None,  # label to class
 ) -> Evaluation:
-    "The preset's predictions for all readable cells of a data set; the kinds that a set of the catalogue leaves out are unknown ones. Raises `BloodcellError` for what a user can fix."
+    """The preset's predictions for all readable cells of a data set; the kinds that a set of the catalogue leaves out are unknown ones.
+    Raises `BloodcellError` for what a user can fix."""
     entry, root = datasets.find(data)
     images, excluded = quality.exclude(read_manifest(entry.with_other_kinds(), root)[0])
     meant = class_map(images["label"].unique(), preset.classes, dict.fromkeys(entry.other_kinds, UNKNOWN) | dict(given or {}))
-    images = images.assign(kind=images["label"], label=images["label"].map(meant), site=entry.name, split="test").query("label != ''").reset_index(drop=True)
+    images = images.assign(kind=images["label"], label=images["label"].map(meant), site=entry.name, split="test")
+    images = images.query("label != ''").reset_index(drop=True)
     if not images["label"].isin(preset.classes).any():
-        raise BloodcellError(f"no image of {data} shows a class that the network knows ({', '.join(preset.classes)}): nothing can be evaluated")
+        raise BloodcellError(f"no image of {data} shows a class that the network knows ({', '.join(preset.classes)}): nothing can be "
+                             "evaluated")
     answers, measured = [], []
     for start in tqdm(range(0, len(images), 128), desc="classifying cells", leave=False):
         squares = [picture(entry, root, row.path, row.mask) for row in images.iloc[start:start + 128].itertuples()]
@@ -119,7 +134,8 @@ def evaluate(
     table = metrics.predictions_table(images, probabilities, preset.classes).assign(strangeness=answers["strangeness"])
     strange = (table["label"] == UNKNOWN).to_numpy()
     unknown = table[strange].assign(kind=images.loc[strange, "kind"]).reset_index(drop=True)
-    return Evaluation(preset, entry, table[~strange].reset_index(drop=True), unknown, pd.DataFrame(measured), excluded, root, images.set_index("path")["mask"])
+    return Evaluation(preset, entry, table[~strange].reset_index(drop=True), unknown, pd.DataFrame(measured), excluded, root,
+                      images.set_index("path")["mask"])
 
 # %% ../nbs/45_evaluation.ipynb #cell12
 def _picture(figure: plt.Figure, words: str) -> str:
@@ -138,12 +154,14 @@ def _mistakes(found: Evaluation, count: int = 18) -> str:
     "The misclassified cells with the highest probability."
     named = metrics.predicted(found.table)
     sure = calibration.probabilities(found.table).max(axis=1)
-    wrong = np.argsort(-np.where(named != found.table["label"], sure, -1), kind="stable")[:min(count, int((named != found.table["label"]).sum()))]
+    wrong = np.argsort(-np.where(named != found.table["label"], sure, -1),
+                       kind="stable")[:min(count, int((named != found.table["label"]).sum()))]
     if not len(wrong):
         return "<p>No cell was misclassified.</p>"
     masked = found.masks.reindex(found.table["image"].iloc[wrong])
     pictures = [picture(found.entry, found.root, path, mask) for path, mask in masked.items()]
-    figure = figures.prediction_grid(pictures, found.table["label"].iloc[wrong], named.iloc[wrong], "Misclassified, the surest first: predicted class (label)")
+    figure = figures.prediction_grid(pictures, found.table["label"].iloc[wrong], named.iloc[wrong],
+                                     "Misclassified, the surest first: predicted class (label)")
     return _picture(figure, f"{len(wrong)} misclassified cells, with the predicted class and the label")
 
 # %% ../nbs/45_evaluation.ipynb #cell13
@@ -151,20 +169,32 @@ def _verdict(found: Evaluation) -> str:
     "What a reader wants to know first."
     score, far = found.numbers, found.shift.sort_values("outside").iloc[-1]
     before, after = calibration.selective_accuracy(found.table)
-    lines = [f"Of {score['n']:,} cells in {score['groups']:,} groups the network classifies {score['accuracy']:.1%} correctly; macro-F1 over {score['classes']} classes {score['macro_f1']:.3f} (95 % interval over groups {score['ci_low']:.3f} to {score['ci_high']:.3f}).",
-             f"Given the differential count, and no label of any cell, it would reach a macro-F1 of {score['macro_f1_counted']:.3f} (bloodcell predict --count).",
+    lines = [f"Of {score['n']:,} cells in {score['groups']:,} groups the network classifies {score['accuracy']:.1%} correctly; macro-F1 "
+             f"over {score['classes']} classes {score['macro_f1']:.3f} (95 % interval over groups {score['ci_low']:.3f} to "
+             f"{score['ci_high']:.3f}).",
+             f"Given the differential count, and no label of any cell, it would reach a macro-F1 of {score['macro_f1_counted']:.3f} "
+             "(bloodcell predict --count).",
              f"Abstaining on the least sure fifth raises the accuracy from {before:.1%} to {after:.1%} on the rest.",
-             f"Furthest from the training images is {far['measure'].replace('_', ' ')}: {far['outside']:.0%} of the images lie outside the range that covers nine in ten training images."]
+             f"Furthest from the training images is {far['measure'].replace('_', ' ')}: {far['outside']:.0%} of the images lie outside the "
+             "range that covers nine in ten training images."]
     if len(found.unknown):
         known, unknown = found.table["strangeness"], found.unknown["strangeness"]
-        lines.append(f"{len(found.unknown):,} cells are of kinds that the network does not know; strangeness tells them from the others with an AUROC of {calibration.unknown_auroc(known, unknown):.2f}, and {(unknown > found.preset.facts['strangest']).mean():.0%} of them are called strange, against {(known > found.preset.facts['strangest']).mean():.0%} of the known.")
+        lines.append(f"{len(found.unknown):,} cells are of kinds that the network does not know; strangeness tells them from the others "
+                     f"with an AUROC of {calibration.unknown_auroc(known, unknown):.2f}, and "
+                     f"{(unknown > found.preset.facts['strangest']).mean():.0%} of them are called strange, against "
+                     f"{(known > found.preset.facts['strangest']).mean():.0%} of the known.")
     if score["groups"] == score["n"]:
-        lines.append("No groups were given, so each image counts as a patient of its own; the interval is too narrow if several cells come from one.")
+        lines.append("No groups were given, so each image counts as a patient of its own; the interval is too narrow if several cells come "
+                     "from one.")
     return "".join(f"<p>{html.escape(line)}</p>" for line in lines)
 
 
-KINDS = "<p>One row per kind: how many are called strange, and how often such a cell scores higher than one of the known cells of these slides (AUROC, 0.5 is chance; interval over groups) by strangeness, by doubt (one minus the highest probability) and by entropy.</p>"
-STYLE = "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}img{max-width:100%}table{border-collapse:collapse;font-size:.9rem}td,th{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #ddd}.wide{overflow-x:auto}"
+KINDS = ("<p>One row per kind: how many are called strange, and how often such a cell scores higher than one of the known cells of these "
+         "slides (AUROC, 0.5 is chance; interval over groups) by strangeness, by doubt (one minus the highest probability) and by "
+         "entropy.</p>")
+STYLE = ("body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 "
+         "1rem;color:#222}img{max-width:100%}table{border-collapse:collapse;font-size:.9rem}td,th{padding:.2rem "
+         ".7rem;text-align:right;border-bottom:1px solid #ddd}.wide{overflow-x:auto}")
 
 
 def write_evaluation(found: Evaluation, folder: str | Path) -> Path:
@@ -172,18 +202,25 @@ def write_evaluation(found: Evaluation, folder: str | Path) -> Path:
     folder = Path(folder)
     figures.use_theme()
     classes = metrics.per_class(found.table).reset_index().query("n > 0")
-    tables = {"predictions": found.table, "unknown": found.unknown, "kinds": found.kinds, "per_class": classes, "shift": found.shift, "numbers": pd.DataFrame([found.numbers]), "excluded": found.excluded}
+    tables = {"predictions": found.table, "unknown": found.unknown, "kinds": found.kinds, "per_class": classes, "shift": found.shift,
+              "numbers": pd.DataFrame([found.numbers]), "excluded": found.excluded}
     for name, table in tables.items():
         write_table(table, folder / f"{name}.csv")
-    confusion = figures.confusion_matrix(metrics.confusion(found.table), f"{found.entry.title}: {found.numbers['accuracy']:.1%} accuracy, n = {len(found.table):,}")
+    confusion = figures.confusion_matrix(metrics.confusion(found.table),
+                                         f"{found.entry.title}: {found.numbers['accuracy']:.1%} accuracy, n = {len(found.table):,}")
     trust = comparisons.reliability_and_risk({"this network": found.table}, "Reliability, and accuracy under abstention")
     trained = ", ".join(f"{site['title']} ({site['images']:,} images)" for site in found.preset.facts["trained_on"])
-    parts = [("What was found", _verdict(found)), ("Class by class", _rows(classes) + _picture(confusion, "confusion matrix")), ("How far its probabilities can be trusted", _picture(trust, "reliability diagram and risk-coverage curve")),
+    parts = [("What was found", _verdict(found)), ("Class by class", _rows(classes) + _picture(confusion, "confusion matrix")),
+             ("How far its probabilities can be trusted", _picture(trust, "reliability diagram and risk-coverage curve")),
              ("How far these images are from the training images", _rows(found.shift)), ("The surest mistakes", _mistakes(found)),
-             ("How this was made", f"<p>Network {html.escape(found.preset.file.name)}, version {found.preset.facts['version']}, trained on {html.escape(trained)}. {len(found.excluded)} file(s) could not be used (excluded.csv). Research use: this is no medical device.</p>")]
+             ("How this was made", f"<p>Network {html.escape(found.preset.file.name)}, version {found.preset.facts['version']}, trained on "
+                                   f"{html.escape(trained)}. {len(found.excluded)} file(s) could not be used (excluded.csv). Research use: "
+                                   "this is no medical device.</p>")]
     if len(found.kinds):
         parts.insert(-1, ("Kinds of cells that the network does not know", KINDS + _rows(found.kinds)))
     page = "".join(f"<h2>{title}</h2>{body}" for title, body in parts)
     with atomic(folder / "report.html") as scratch:
-        scratch.write_text(f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(found.entry.title)}</title><style>{STYLE}</style><h1>{html.escape(found.entry.title)}</h1>{page}</html>', encoding="utf-8")
+        title = html.escape(found.entry.title)
+        scratch.write_text('<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+                           f"<title>{title}</title><style>{STYLE}</style><h1>{title}</h1>{page}</html>", encoding="utf-8")
     return folder / "report.html"

@@ -31,7 +31,8 @@ from .splits import overlap
 
 # %% ../nbs/33_experiment.ipynb #cell6
 TRAINING_CODE = {"colour": ("cells", "images", "classical"), "classifier": ("classical",), "ensemble": ("classical",),
-                 "test_time": ("test_time",), "head": ("cells", "images", "transfer", "train"), "network": ("cells", "images", "augment", "transfer", "models", "train")}
+                 "test_time": ("test_time",), "head": ("cells", "images", "transfer", "train"),
+                 "network": ("cells", "images", "augment", "transfer", "models", "train")}
 
 
 def ready(recipe: Recipe, dataset: Dataset) -> Dataset:
@@ -51,7 +52,8 @@ def fingerprint(recipe: Recipe, dataset: Dataset, seed: int) -> str:
     images = dataset.images[["site", "sha256", "mask", "label", "subclass", "group", "split"]]
     weights = [(name, weights_key(name), weights_key(name, top=True)) for name in sorted(recipe.backbones)]
     code = sorted({(member.method, code_version("experiment", *TRAINING_CODE[member.method])) for member in (recipe, *recipe.members)})
-    facts = [recipe.settings, [dataset.prepared(recipe.pixels, site).name for site in dataset.sites], seed, dataset.classes, dataset.split_seed, weights, code, keras_backend()]
+    facts = [recipe.settings, [dataset.prepared(recipe.pixels, site).name for site in dataset.sites], seed, dataset.classes,
+             dataset.split_seed, weights, code, keras_backend()]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
     digest.update(images.to_csv(index=False).encode())
     return digest.hexdigest()[:32]
@@ -156,7 +158,8 @@ class Made:
 
 
 def _network_facts(recipe: Recipe, data: Dataset) -> dict:
-    return {"classes": list(data.classes), "size": recipe.pixels.size, "pixels": data.prepared(recipe.pixels).name, "recipe": recipe.name, "data": data.name,
+    return {"classes": list(data.classes), "size": recipe.pixels.size, "pixels": data.prepared(recipe.pixels).name, "recipe": recipe.name,
+            "data": data.name,
             "data_licence": [entry.licence for entry, _ in data.sites.values()]}
 
 
@@ -168,10 +171,11 @@ def _train_network(recipe: Recipe, data: Dataset, seed: int, folder: Path, membe
     network, weights = models.build(recipe, len(data.classes), seed)
     pixels = source = data.pixels(recipe.pixels)
     learner = network
-    if models.begins_frozen(network) and not train.augmenters(recipe):  # its frozen beginning gives the same answers in every epoch: they are kept
+    if models.begins_frozen(network) and not train.augmenters(recipe):  # its frozen beginning gives the same output in every epoch
         front, learner = models.cut_frozen(network)
         source = transfer.features(front, pixels)
-    history, seconds = train.fit(learner, recipe, source, data.codes, data.rows("train"), data.rows("validation"), seed, folder / "state.npz", data.strata)
+    history, seconds = train.fit(learner, recipe, source, data.codes, data.rows("train"), data.rows("validation"), seed,
+                                 folder / "state.npz", data.strata)
     train.save_network(network, folder / "model.keras", **_network_facts(recipe, data))
     everything = np.arange(len(data.images))
     if recipe.small:  # few enough to keep what a classical classifier may want
@@ -182,7 +186,8 @@ def _train_network(recipe: Recipe, data: Dataset, seed: int, folder: Path, membe
 def _train_head(recipe: Recipe, data: Dataset, seed: int, folder: Path, members: Sequence[Outcome]) -> Made:
     from bloodcell import train, transfer
 
-    backbone, weights = transfer.frozen(recipe.backbone, recipe.pixels.size, recipe.weights, seed_for(seed, recipe.backbone), recipe.features)
+    backbone, weights = transfer.frozen(recipe.backbone, recipe.pixels.size, recipe.weights, seed_for(seed, recipe.backbone),
+                                        recipe.features)
     vectors = transfer.features(backbone, data.pixels(recipe.pixels))
     head = transfer.head(vectors.shape[1], len(data.classes), seed=seed_for(seed, "head", recipe.backbone), **recipe.arguments)
     history, seconds = train.fit(head, recipe, vectors, data.codes, data.rows("train"), data.rows("validation"), seed, folder / "state.npz")
@@ -206,7 +211,8 @@ def _combine(recipe: Recipe, data: Dataset, seed: int, folder: Path, members: Se
 
 def _fit_colour(recipe: Recipe, data: Dataset, seed: int, folder: Path, members: Sequence[Outcome]) -> Made:
     pixels, train = data.pixels(recipe.pixels), data.rows("train")
-    numbers = np.concatenate([classical.colour_numbers(pixels[np.arange(start, min(start + 500, len(pixels)))]) for start in range(0, len(pixels), 500)])
+    numbers = np.concatenate([classical.colour_numbers(pixels[np.arange(start, min(start + 500, len(pixels)))])
+                              for start in range(0, len(pixels), 500)])
     return Made(classical.colour_baseline().fit(numbers[train], data.codes[train]).predict_proba(numbers))
 
 # %% ../nbs/33_experiment.ipynb #c2470b43
@@ -242,7 +248,8 @@ def _evaluate_otherwise(recipe: Recipe, data: Dataset, seed: int, folder: Path, 
     return Made(found, weights=first.record["weights"], facts={"parameters": first.record["parameters"]})
 
 
-RUNNERS: dict[str, Callable[..., Made]] = {"test_time": _evaluate_otherwise, "network": _train_network, "head": _train_head, "classifier": _fit_classifier, "ensemble": _combine, "colour": _fit_colour}
+RUNNERS: dict[str, Callable[..., Made]] = {"test_time": _evaluate_otherwise, "network": _train_network, "head": _train_head,
+                                           "classifier": _fit_classifier, "ensemble": _combine, "colour": _fit_colour}
 
 # %% ../nbs/33_experiment.ipynb #cell15
 def current(recipe: Recipe, dataset: Dataset, seed: int, folder: str | Path) -> bool:
@@ -261,8 +268,8 @@ def run(
     seed: int,  # of the training
     folder: str | Path,  # the run's folder
 ) -> Outcome:
-    """The outcome of a recipe on a data set with a seed: computed once, resumed where it was interrupted, and made anew where
-    anything that could change it has changed. Where a backbone's weights are not available, the status says so; `forget` it to try again."""
+    """The outcome of a recipe on a data set with a seed: computed once, resumed where it was interrupted, and made anew where anything that
+    could change it has changed. Where a backbone's weights are not available, the status says so; `forget` it to try again."""
     outcome = place(recipe, dataset, seed, folder)
     mark = fingerprint(recipe, dataset, seed)
     with only_one(outcome.folder / "experiment"):
@@ -290,7 +297,8 @@ def _write(outcome: Outcome, data: Dataset, mark: str, made: Made, seconds: floa
         write_table(made.history, outcome.folder / "history.csv")
     trained = left_chance(table)
     train = table[table["split"] == "train"]
-    facts = made.facts | {"status": "run" if trained else DID_NOT_TRAIN, "weights": made.weights, "seconds": round(made.seconds or seconds, 1),
+    facts = made.facts | {"status": "run" if trained else DID_NOT_TRAIN, "weights": made.weights,
+                          "seconds": round(made.seconds or seconds, 1),
                           "training_majority": round(float(train["label"].value_counts(normalize=True).iloc[0]), 6)}
     _write_record(outcome, data, mark, facts)
 
@@ -302,26 +310,32 @@ def _whole(recipe: Recipe) -> bool:
 
 
 def _write_record(outcome: Outcome, data: Dataset, mark: str, facts: dict) -> None:
-    write_json({"recipe": outcome.recipe.settings, "title": outcome.recipe.title, "paper": outcome.recipe.paper, "chosen": outcome.recipe.chosen,
-                "seed": outcome.seed, "fingerprint": mark, "environment": environment(), "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-                "whole": _whole(outcome.recipe), "pixels": data.prepared(outcome.recipe.pixels).name, "data": data.facts, "test_overlap": overlap(data.images)} | facts,
+    write_json({"recipe": outcome.recipe.settings, "title": outcome.recipe.title, "paper": outcome.recipe.paper,
+                "chosen": outcome.recipe.chosen,
+                "seed": outcome.seed, "fingerprint": mark, "environment": environment(),
+                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+                "whole": _whole(outcome.recipe), "pixels": data.prepared(outcome.recipe.pixels).name, "data": data.facts,
+                "test_overlap": overlap(data.images)} | facts,
                outcome.folder / "record.json")
 
 # %% ../nbs/33_experiment.ipynb #cell29
 def stored(folder: str | Path) -> list[Outcome]:
     "The finished experiments of a run folder, in the order of the recipes; recipes that this version does not know come last."
     found = []
-    for file in sorted((Path(folder) / "experiments").glob("*/*/s*/record.json"), key=lambda path: (path.parts[:-2], int(path.parts[-2][1:]))):
+    for file in sorted((Path(folder) / "experiments").glob("*/*/s*/record.json"),
+                       key=lambda path: (path.parts[:-2], int(path.parts[-2][1:]))):
         name, protocol, seed = file.parts[-4:-1]
         record = read_json(file)
-        recipe = replace(RECIPES[name], epochs=tuple(record["recipe"]["epochs"])) if name in RECIPES else Recipe(name, record["title"], record["paper"], "colour")
+        recipe = (replace(RECIPES[name], epochs=tuple(record["recipe"]["epochs"])) if name in RECIPES
+                  else Recipe(name, record["title"], record["paper"], "colour"))
         found.append(Outcome(recipe, protocol, int(seed[1:]), file.parent))
     order = list(RECIPES)
     return sorted(found, key=lambda one: order.index(one.recipe.name) if one.recipe.name in order else len(order))
 
 # %% ../nbs/33_experiment.ipynb #cell32
 def admitted(recipe: Recipe, profile: Profile) -> bool:
-    "Whether a profile runs the recipe: it may leave backbones and other readings out, and a stand-in is run only where its original is not."
+    """Whether a profile runs the recipe: it may leave backbones and other readings out, and a stand-in is run only where its original is
+    not."""
     if profile.backbones is not None and not recipe.backbones <= set(profile.backbones):
         return False
     if recipe.held_against and not recipe.stands_in_for and not profile.readings:
@@ -344,7 +358,8 @@ def protocols_of(recipe: Recipe, sites: Sequence[str]) -> tuple[str, ...]:
 
 
 def chosen(dataset: Dataset, profile: Profile, names: Iterable[str] | None = None) -> Iterator[tuple[Recipe, Dataset]]:
-    "What a profile runs of these recipes (default: all that are for one site, or for several) on a group-disjoint data set: each recipe, scaled, with the data set as one of its protocols splits it."
+    """What a profile runs of these recipes (default: all that are for one site, or for several) on a group-disjoint data set: each recipe,
+    scaled, with the data set as one of its protocols splits it."""
     names = names or (RECIPES if len(dataset.sites) == 1 else ACROSS)
     for recipe in map(get_recipe, names):
         same = recipe.labels == "ten" and set(dataset.ten_classes().classes) == set(dataset.classes)
@@ -383,5 +398,7 @@ def outcomes(
     dataset: Dataset,  # group-disjoint
     *names: str,  # of recipes, in the order wanted; none for all
 ) -> list[Outcome]:
-    "The outcomes of these recipes with all their protocols and seeds; what has not run yet is run. Recipes that the profile leaves out are missing."
-    return [run(recipe, split, seed, study.folder) for recipe, split in chosen(dataset, study.profile, names) for seed in study.training_seeds]
+    """The outcomes of these recipes with all their protocols and seeds; what has not run yet is run. Recipes that the profile leaves out
+    are missing."""
+    return [run(recipe, split, seed, study.folder) for recipe, split in chosen(dataset, study.profile, names)
+            for seed in study.training_seeds]

@@ -42,7 +42,8 @@ def has_writer() -> bool:
 
 
 def _write_onnx(preset: presets.Preset, file: str) -> None:
-    "With the identity of the preset, and the weights of convolutions as whole numbers of eight bits where they are steps (`bloodcell.shipping.to_steps`)."
+    """With the identity of the preset, and the weights of convolutions as whole numbers of eight bits where they are steps
+    (`bloodcell.shipping.to_steps`)."""
     import onnx
 
     _fixed(preset).export(file, format="onnx", verbose=False)
@@ -65,9 +66,12 @@ def _as_steps(model, node, tensor, steps: np.ndarray, scale: np.ndarray) -> None
 
     name = tensor.name
     model.graph.initializer.remove(tensor)
-    model.graph.initializer.extend([onnx.numpy_helper.from_array(steps, f"{name}_steps"), onnx.numpy_helper.from_array(scale, f"{name}_scale"),
+    model.graph.initializer.extend([onnx.numpy_helper.from_array(steps, f"{name}_steps"),
+                                    onnx.numpy_helper.from_array(scale, f"{name}_scale"),
                                     onnx.numpy_helper.from_array(np.zeros(len(scale), "int8"), f"{name}_zero")])
-    model.graph.node.insert(0, onnx.helper.make_node("DequantizeLinear", [f"{name}_steps", f"{name}_scale", f"{name}_zero"], [f"{name}_weights"], axis=0))
+    model.graph.node.insert(0,
+                            onnx.helper.make_node("DequantizeLinear", [f"{name}_steps", f"{name}_scale", f"{name}_zero"],
+                                                  [f"{name}_weights"], axis=0))
     node.input[1] = f"{name}_weights"
 
 # %% ../nbs/46_export.ipynb #cell7
@@ -83,7 +87,8 @@ def export(
     to: str,  # a key of `FORMATS`
     file: str | Path,
 ) -> Path:
-    "Write the preset in another format, and what it says about itself beside it as JSON. Raises `BloodcellError` for an unknown format, or where a package is missing."
+    """Write the preset in another format, and what it says about itself beside it as JSON. Raises `BloodcellError` for an unknown format,
+    or where a package is missing."""
     ending, write = one_of(FORMATS, to, "format")
     file = Path(file)
     if file.suffix != ending:
@@ -124,7 +129,8 @@ def _litert(file: Path) -> Callable[[np.ndarray], np.ndarray]:
 def runtime(
     file: str | Path,  # from `export`
 ) -> Callable[[np.ndarray], np.ndarray]:
-    "A function of images (n, SIDE, SIDE, 3), float32, 0-255, that gives class probabilities (n, classes). Raises `BloodcellError` for another kind of file, or where the runtime is missing."
+    """A function of images (n, SIDE, SIDE, 3), float32, 0-255, that gives class probabilities (n, classes). Raises `BloodcellError` for
+    another kind of file, or where the runtime is missing."""
     file = Path(file)
     if file.suffix not in (".onnx", ".tflite") or not file.is_file():
         raise BloodcellError(f"{file} is no exported network: name a file that `bloodcell export` wrote")
@@ -135,7 +141,8 @@ def runtime(
 
 # %% ../nbs/46_export.ipynb #cell12
 def hostile_pixels() -> np.ndarray:
-    "Pixels that no camera takes: black, white, even grey, noise, a chessboard, one bright pixel, red alone, a ramp: float32, (8, SIDE, SIDE, 3), 0-255."
+    """Pixels that no camera takes: black, white, even grey, noise, a chessboard, one bright pixel, red alone, a ramp: float32, (8, SIDE,
+    SIDE, 3), 0-255."""
     side, rng = presets.SIDE, rng_for(0, "hostile pixels")
     chess = (np.indices((side, side)).sum(axis=0) % 2 * 255)[..., None].repeat(3, axis=2)
     dot, red = np.zeros((side, side, 3)), np.zeros((side, side, 3))
@@ -148,12 +155,14 @@ def hostile_pixels() -> np.ndarray:
 def drawn_cells(count: int = 40) -> np.ndarray:
     "Synthetic cells of all kinds: float32, (count, SIDE, SIDE, 3), 0-255."
     rng = rng_for(0, "drawn cells")
-    return np.stack([synthetic.draw_image(synthetic.KINDS[number % len(synthetic.KINDS)], synthetic.draw_slide(rng), rng, presets.SIDE) for number in range(count)]).astype("float32")
+    return np.stack([synthetic.draw_image(synthetic.KINDS[number % len(synthetic.KINDS)], synthetic.draw_slide(rng), rng, presets.SIDE)
+                     for number in range(count)]).astype("float32")
 
 
 @dataclass(frozen=True)
 class Parity:
-    "How far an exported file is from the network: the largest difference of a probability, the share of images with the same class, and for one image the milliseconds it takes; `size` in bytes."
+    """How far an exported file is from the network: the largest difference of a probability, the share of images with the same class, and
+    for one image the milliseconds it takes; `size` in bytes."""
     largest: float
     same_class: float
     milliseconds: float
@@ -174,4 +183,5 @@ def parity(
     for _ in range(20):
         ask(images[:1])
     took = (time.perf_counter() - began) / 20 * 1000
-    return Parity(float(np.abs(found - expected).max()), float((found.argmax(axis=1) == expected.argmax(axis=1)).mean()), took, Path(file).stat().st_size)
+    return Parity(float(np.abs(found - expected).max()), float((found.argmax(axis=1) == expected.argmax(axis=1)).mean()), took,
+                  Path(file).stat().st_size)

@@ -177,11 +177,13 @@ def image_sizes(images: pd.DataFrame, title: str) -> plt.Figure:
 
 # %% ../nbs/41_figures.ipynb #cell17
 def batch_shares(batches: pd.DataFrame, title: str) -> plt.Figure:
-    "A heat map of `bloodcell.audit.batches`: which share of each class lies in which batch. The hash of the compression is left to the table."
+    """A heat map of `bloodcell.audit.batches`: which share of each class lies in which batch. The hash of the compression is left to the
+    table."""
     counts = batches.set_index("batch").drop(columns=["images", "share"])
     names = [f"batch {chr(65 + place)}: " + re.sub(r"(JPEG) [0-9a-f]{8}$", r"\1", name) for place, name in enumerate(counts.index)]
     figure, axis = plt.subplots(figsize=(0.75 * counts.shape[1] + 3.6, 0.45 * len(counts) + 1.6))
-    sns.heatmap(counts / counts.sum(), annot=counts, fmt="d", cmap="Blues", vmin=0, vmax=1, linewidths=0.5, ax=axis, cbar_kws={"label": "share of the class"})
+    sns.heatmap(counts / counts.sum(), annot=counts, fmt="d", cmap="Blues", vmin=0, vmax=1, linewidths=0.5, ax=axis,
+                cbar_kws={"label": "share of the class"})
     axis.set_xticks(np.arange(counts.shape[1]) + 0.5, [shown(label) for label in counts.columns], rotation=35, ha="right")
     axis.set_yticks(np.arange(len(counts)) + 0.5, names, rotation=0)
     axis.set(xlabel="", ylabel="")
@@ -194,7 +196,8 @@ def confounder_bars(found: pd.DataFrame, title: str) -> plt.Figure:
     figure, axis = plt.subplots(figsize=(6, 0.5 * len(found) + 1.1))
     axis.barh(found["confounder"], found["balanced_accuracy"], color="#0072b2", height=0.55)
     for place, row in enumerate(found.itertuples()):
-        axis.annotate(f"{row.balanced_accuracy:.2f}", (row.balanced_accuracy, place), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9,
+        axis.annotate(f"{row.balanced_accuracy:.2f}", (row.balanced_accuracy, place), xytext=(4, 0), textcoords="offset points",
+                      va="center", fontsize=9,
                       bbox=dict(facecolor="white", edgecolor="none", pad=1))
     axis.axvline(found["chance"].iloc[0], color="#d55e00", linestyle="--", label="chance", zorder=0.5)
     axis.set(xlabel="balanced accuracy", xlim=(0, 1.05))
@@ -228,11 +231,13 @@ def learning_curves(histories: Sequence[pd.DataFrame], title: str, stages: Seque
 
 # %% ../nbs/41_figures.ipynb #cell22
 def compare_curves(histories: dict[str, pd.DataFrame], title: str) -> plt.Figure:
-    "Validation accuracy of each model over its training; the axis is the share of its epochs, since their numbers differ. Colour and line style together tell the models apart."
+    """Validation accuracy of each model over its training; the axis is the share of its epochs, since their numbers differ. Colour and line
+    style together tell the models apart."""
     figure, axis = plt.subplots(figsize=(7, max(3.2, 0.24 * len(histories) + 0.8)))
     colours, dashes = sns.color_palette("colorblind", 8), ["-", "--", ":", "-."]
     for place, (model, history) in enumerate(histories.items()):
-        axis.plot(history["epoch"] / history["epoch"].max(), history["val_accuracy"], color=colours[place % 8], linestyle=dashes[place // 8 % 4],
+        axis.plot(history["epoch"] / history["epoch"].max(), history["val_accuracy"], color=colours[place % 8],
+                  linestyle=dashes[place // 8 % 4],
                   label=f"{model} ({history['epoch'].max()} epochs)", marker="." if len(history) < 40 else None)
     axis.set(xlabel="share of the epochs", ylabel="validation accuracy", title=title)
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -244,7 +249,8 @@ def _draw_counts(axis: plt.Axes, counts: pd.DataFrame, names: list[str], size: f
     share = counts.div(counts.sum(axis=1).clip(lower=1), axis=0).to_numpy()
     drawn = axis.pcolormesh(share, cmap="Blues", vmin=0, vmax=1, edgecolors="white", linewidth=0.5)
     for (row, column), count in np.ndenumerate(counts.to_numpy()):
-        axis.text(column + 0.5, row + 0.5, f"{count:,}", ha="center", va="center", fontsize=size, color="white" if share[row, column] > 0.55 else "#262626")
+        axis.text(column + 0.5, row + 0.5, f"{count:,}", ha="center", va="center", fontsize=size,
+                  color="white" if share[row, column] > 0.55 else "#262626")
     places = np.arange(len(names)) + 0.5
     axis.set_xticks(places, names, rotation=40, ha="right")
     axis.set_yticks(places, names)
@@ -312,7 +318,8 @@ def confusion_rates(counts: pd.DataFrame, title: str) -> plt.Figure:
 
 # %% ../nbs/41_figures.ipynb #cell29
 def compare_models(results: pd.DataFrame, title: str) -> plt.Figure:
-    "Mean accuracy with its 95 % interval over groups and mean macro-F1: `model`, `accuracy`, `ci_low`, `ci_high` and `macro_f1`, one row per model."
+    """Mean accuracy with its 95 % interval over groups and mean macro-F1: `model`, `accuracy`, `ci_low`, `ci_high` and `macro_f1`, one row
+    per model."""
     figure, axis = plt.subplots(figsize=(8, 0.36 * len(results) + 1.3))
     place = np.arange(len(results))
     error = [(results["accuracy"] - results["ci_low"]).clip(lower=0), (results["ci_high"] - results["accuracy"]).clip(lower=0)]
@@ -328,7 +335,8 @@ def class_scores(scores: dict[str, pd.Series], title: str) -> plt.Figure:
     "A heat map of the F1 of each class (columns) for each model (rows)."
     table = pd.DataFrame(scores).T
     figure, axis = plt.subplots(figsize=(0.75 * table.shape[1] + 4.2, 0.34 * len(table) + 1.6))
-    sns.heatmap(table, annot=True, fmt=".2f", cmap="Blues", vmin=0, vmax=1, linewidths=0.5, ax=axis, annot_kws={"size": 8}, cbar_kws={"label": "F1"})
+    sns.heatmap(table, annot=True, fmt=".2f", cmap="Blues", vmin=0, vmax=1, linewidths=0.5, ax=axis, annot_kws={"size": 8},
+                cbar_kws={"label": "F1"})
     axis.set_xticks(np.arange(table.shape[1]) + 0.5, [shown(label) for label in table.columns], rotation=35, ha="right")
     axis.set_yticks(np.arange(len(table)) + 0.5, table.index, rotation=0)
     axis.set(xlabel="", ylabel="")
@@ -340,14 +348,17 @@ def _unfold(layers: Sequence) -> list:
     "The layers, a backbone among them replaced by the last of its layers at each size of the map."
     found = []
     for layer in layers:
-        inner = {part.output.shape[1]: part for part in getattr(layer, "layers", []) if len(part.output.shape) == 4 and not part.name.endswith("_pad")}
+        inner = {part.output.shape[1]: part
+                 for part in getattr(layer, "layers", []) if len(part.output.shape) == 4 and not part.name.endswith("_pad")}
         found += list(inner.values()) or [layer]
     return found
 
 
 def network_drawing(network, title: str) -> plt.Figure:
-    "The layers that change the shape, as bars as high as their map is wide; below each its name and channels, or units; of a backbone the last layer at each size."
-    wanted = [layer for layer in _unfold(network.layers) if not layer.name.startswith(("dropout", "rescaling", "preprocess", "re_lu", "batch_norm", "input"))]
+    """The layers that change the shape, as bars as high as their map is wide; below each its name and channels, or units; of a backbone the
+    last layer at each size."""
+    wanted = [layer for layer in _unfold(network.layers)
+              if not layer.name.startswith(("dropout", "rescaling", "preprocess", "re_lu", "batch_norm", "input"))]
     figure, axis = plt.subplots(figsize=(0.52 * len(wanted) + 1, 3.1))
     tallest = max(layer.output.shape[1] for layer in wanted if len(layer.output.shape) == 4)
     tints = {"conv": "#0072B2", "max": "#56B4E9", "flatten": "#999999", "dense": "#D55E00"}
@@ -371,7 +382,8 @@ def flow_drawing(steps: Sequence[tuple[str, str]], title: str) -> plt.Figure:
     "Boxes in a row, each with its name and what happens in it, joined by arrows."
     figure, axis = plt.subplots(figsize=(1.75 * len(steps) + 0.3, 1.7))
     for place, (name, text) in enumerate(steps):
-        axis.text(place, 0, f"{name}\n\n{text}", ha="center", va="center", fontsize=8, bbox={"boxstyle": "round,pad=0.7", "facecolor": "#e8f1f8", "edgecolor": "#0072B2"})
+        axis.text(place, 0, f"{name}\n\n{text}", ha="center", va="center", fontsize=8,
+                  bbox={"boxstyle": "round,pad=0.7", "facecolor": "#e8f1f8", "edgecolor": "#0072B2"})
         if place:
             axis.annotate("", (place - 0.42, 0), (place - 0.58, 0), arrowprops={"arrowstyle": "-|>", "color": "#0072B2"})
     axis.set(xlim=(-0.55, len(steps) - 0.45), ylim=(-1, 1))

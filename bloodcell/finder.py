@@ -37,7 +37,8 @@ def _upper_threshold(stain):
     moment = ops.pad(ops.mean(below * stain[:, :, None], axis=1), ((0, 0), (1, 0)))
     masses = [ops.take(mass, _FIRST, axis=1), ops.take(mass, _SECOND, axis=1)]
     moments = [ops.take(moment, _FIRST, axis=1), ops.take(moment, _SECOND, axis=1)]
-    parts = ((moments[0], masses[0]), (moments[1] - moments[0], masses[1] - masses[0]), (ops.mean(stain, axis=1, keepdims=True) - moments[1], 1 - masses[1]))
+    parts = ((moments[0], masses[0]), (moments[1] - moments[0], masses[1] - masses[0]),
+             (ops.mean(stain, axis=1, keepdims=True) - moments[1], 1 - masses[1]))
     between = sum(ops.square(total) / ops.maximum(share, 1e-6) for total, share in parts)
     best = ops.max(ops.where(between >= ops.max(between, axis=1, keepdims=True), _SECOND.astype("float32"), 0.0), axis=1, keepdims=True)
     return best * step + low
@@ -120,7 +121,8 @@ class Strangeness(layers.Layer):
         "Set centre, spread and means from features (n, d) of training cells and their class numbers (n,)."
         centre, spread = features.mean(axis=0), features.std(axis=0) + 1e-3
         scaled = _of_length_one((features - centre) / spread)
-        means = np.stack([scaled[codes == code].mean(axis=0) if (codes == code).any() else np.zeros(features.shape[1]) for code in range(self.classes)], axis=1)
+        means = np.stack([scaled[codes == code].mean(axis=0) if (codes == code).any() else np.zeros(features.shape[1])
+                          for code in range(self.classes)], axis=1)
         self.set_weights([centre, spread, means / (np.linalg.norm(means, axis=0) + 1e-9)])
 
     def call(self, features):

@@ -40,9 +40,11 @@ def cut_out(
     mask: np.ndarray,  # bool, (height, width): True where the cell is
     margin: float = 0.1,  # of the side, on each side
 ) -> Image.Image:
-    "The square around the mask; where it reaches over the edge it is moved inside. Raises `BloodcellError` for an empty or misfitting mask."
+    """The square around the mask; where it reaches over the edge it is moved inside. Raises `BloodcellError` for an empty or misfitting
+    mask."""
     if mask.shape != (image.height, image.width) or not mask.any():
-        raise BloodcellError(f"the mask of {mask.shape[1]} x {mask.shape[0]} pixels is empty or does not fit an image of {image.width} x {image.height}")
+        raise BloodcellError(f"the mask of {mask.shape[1]} x {mask.shape[0]} pixels is empty or does not fit an image of {image.width} x "
+                             f"{image.height}")
     parts, _ = components(mask)
     mask = parts == np.bincount(parts[mask]).argmax()
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
@@ -75,8 +77,9 @@ def cut_nucleus(
 # %% ../nbs/18_images.ipynb #cell15
 @dataclass(frozen=True)
 class Pixels:
-    """How an image becomes pixels: `size` in pixels; the whole image, the `cell` cut out with its mask (where there is one), or a square
-    of two and a half diameters of the `nucleus` around it, its glass brought to one grey, which lies about in the middle or `anywhere`; as it is or with its `contrast` stretched."""
+    """How an image becomes pixels: `size` in pixels; the whole image, the `cell` cut out with its mask (where there is one), or a square of
+    two and a half diameters of the `nucleus` around it, its glass brought to one grey, which lies about in the middle or `anywhere`; as it
+    is or with its `contrast` stretched."""
     size: int
     crop: str = "whole"
     contrast: bool = False
@@ -89,7 +92,8 @@ class Pixels:
     @property
     def name(self) -> str:
         "A name for files."
-        return f"{self.size}px-{self.crop}" + ("-anywhere" if self.anywhere and self.crop == "nucleus" else "") + ("-contrast" if self.contrast else "")
+        return f"{self.size}px-{self.crop}" + ("-anywhere"
+                                               if self.anywhere and self.crop == "nucleus" else "") + ("-contrast" if self.contrast else "")
 
     def read(self, path: str | Path, mask: str | Path | None = None) -> np.ndarray:
         "The pixels of one file: uint8, (size, size, 3)."
@@ -137,7 +141,8 @@ class Store:
                 try:
                     self._append(len(known), missing, keys, make, what)
                 except OSError as error:
-                    raise BloodcellError(f"cannot write {self.file}: {error.strerror}. What was made is kept; free some space and run again") from error
+                    raise BloodcellError(f"cannot write {self.file}: {error.strerror}. What was made is kept; free some space and run "
+                                         "again") from error
                 known = {key: place for place, key in enumerate(self.keys())}
         return Rows(self, np.array([known[key] for key in keys], dtype=int), hashlib.sha256("".join(keys).encode()).hexdigest()[:16])
 
@@ -146,7 +151,8 @@ class Store:
         for path, size in ((self.file, self.row_bytes), (Path(f"{self.file}.keys"), 65)):
             path.touch()
             os.truncate(path, count * size)
-        with open(self.file, "ab") as data, open(f"{self.file}.keys", "a") as index, tqdm(total=len(missing), desc=what, leave=False) as bar:
+        with open(self.file, "ab") as data, open(f"{self.file}.keys",
+                                                 "a") as index, tqdm(total=len(missing), desc=what, leave=False) as bar:
             for start in range(0, len(missing), CHUNK):
                 places = missing[start:start + CHUNK]
                 data.write(np.ascontiguousarray(make(places), self.dtype).tobytes())
@@ -200,10 +206,12 @@ def build(
     each = [pixels] * len(images) if isinstance(pixels, Pixels) else list(pixels)
     size, masked = each[0].size, "mask_path" in images
     files = [Path(place) / path for place, path in zip(roots, images["path"], strict=True)]
-    masks = [Path(place) / path if path else None for place, path in zip(roots, images["mask_path"], strict=True)] if masked else [None] * len(files)
+    masks = [Path(place) / path if path else None
+             for place, path in zip(roots, images["mask_path"], strict=True)] if masked else [None] * len(files)
     keys = [key_of(one.name, content, mask if one.crop != "whole" else "")
             for one, content, mask in zip(each, images["sha256"], images["mask"] if masked else [""] * len(files), strict=True)]
-    store = Store(Path(folder or cache_root() / "images") / f"{size}px-{code_version('images', 'quality', 'cells')[:8]}.u8", (size, size, 3), "uint8")
+    store = Store(Path(folder or cache_root() / "images") / f"{size}px-{code_version('images', 'quality', 'cells')[:8]}.u8",
+                  (size, size, 3), "uint8")
     with quiet_pillow(), ThreadPoolExecutor() as pool:
         return store.rows(keys, lambda places: np.stack(list(pool.map(lambda place: each[place].read(files[place], masks[place]), places))),
                           f"decoding to {size} px")

@@ -99,7 +99,8 @@ def grad_cam_examples(
     classes: Sequence[str],
     rng: np.random.Generator,
 ) -> tuple[list[np.ndarray | None], list[str]]:
-    "Four pictures per class (correct, its region, wrong, its region; None where there is none among 200 cells), and a name for each class's row."
+    """Four pictures per class (correct, its region, wrong, its region; None where there is none among 200 cells), and a name for each
+    class's row."""
     shown, names = [], []
     for code, label in enumerate(classes):
         some = np.sort(rng.permutation(rows[codes[rows] == code])[:200])

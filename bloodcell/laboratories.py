@@ -31,7 +31,8 @@ def measured(
     seed: int = 0,
 ) -> pd.DataFrame:
     "One row per image: `site`, `label`, and the columns of `bloodcell.cells.measure`. Images without a nucleus are left out."
-    rows = np.concatenate([rng_for(seed, "measured", site).permutation(np.flatnonzero(dataset.images["site"] == site))[:count] for site in dataset.sites])
+    rows = np.concatenate([rng_for(seed, "measured", site).permutation(np.flatnonzero(dataset.images["site"] == site))[:count]
+                           for site in dataset.sites])
     pixels = dataset.pixels(Pixels(size))
     found = [cells.measure(pixels[row]) for row in tqdm(rows, desc="measuring cells", leave=False)]
     table = pd.concat([dataset.images.iloc[rows][["site", "label"]].reset_index(drop=True), pd.DataFrame(found)], axis=1)
@@ -48,7 +49,8 @@ def apart(
 def across(
     outcomes: Sequence[Outcome],  # of protocols that leave a site out
 ) -> pd.DataFrame:
-    "One row per recipe and site left out: `macro_f1` (mean over the seeds), its SD and interval over groups, `accuracy`, `n`, `groups`, `seeds` and `classes` counted."
+    """One row per recipe and site left out: `macro_f1` (mean over the seeds), its SD and interval over groups, `accuracy`, `n`, `groups`,
+    `seeds` and `classes` counted."""
     return pd.DataFrame([{"recipe": recipe, "left_out": site} | worth(tables) for recipe, site, tables in _left_out(outcomes)])
 
 
@@ -68,19 +70,22 @@ def _macro_f1(table: pd.DataFrame) -> float:
 def worth(
     tables: Sequence[pd.DataFrame],  # predictions of one model, one table per seed
 ) -> dict[str, float]:
-    "`macro_f1` (mean over the seeds) of the classes with at least `FEWEST` test cells, its SD and 95 % interval over groups, `accuracy`, `n`, `groups`, `seeds` and `classes` counted."
+    """`macro_f1` (mean over the seeds) of the classes with at least `FEWEST` test cells, its SD and 95 % interval over groups, `accuracy`,
+    `n`, `groups`, `seeds` and `classes` counted."""
     counts = group_counts(tables)
     present = counts.sum(axis=(0, 2)) >= FEWEST - 1e-9
     each = [_macro_f1(table) for table in tables]
     _, low, high = cluster_interval(counts, lambda found: macro_f1(found, present))
     return {"macro_f1": np.mean(each), "macro_f1_sd": np.std(each, ddof=1) if len(each) > 1 else np.nan, "ci_low": low, "ci_high": high,
-            "accuracy": float(np.trace(counts.sum(axis=0)) / counts.sum()), "n": round(counts.sum()), "groups": len(counts), "seeds": len(tables), "classes": int(present.sum())}
+            "accuracy": float(np.trace(counts.sum(axis=0)) / counts.sum()), "n": round(counts.sum()), "groups": len(counts),
+            "seeds": len(tables), "classes": int(present.sum())}
 
 # %% ../nbs/36_laboratories.ipynb #5d0ac5cc
 def chosen_elsewhere(
     table: pd.DataFrame,  # from `across`
 ) -> pd.DataFrame:
-    "One row per site left out: of the recipes run at every site, the one with the highest mean macro-F1 at the other sites (`others`), and its row of the table. Empty where no recipe was run at every site."
+    """One row per site left out: of the recipes run at every site, the one with the highest mean macro-F1 at the other sites (`others`),
+    and its row of the table. Empty where no recipe was run at every site."""
     scores = table.pivot(index="recipe", columns="left_out", values="macro_f1").dropna()
     others = {site: scores.drop(columns=site).mean(axis=1) for site in (scores.columns if len(scores) else ())}
     best = pd.DataFrame([(site, mean.idxmax(), mean.max()) for site, mean in others.items()], columns=["left_out", "recipe", "others"])
@@ -93,12 +98,14 @@ def after_counts(
     draws: int = 10,
     seed: int = 0,
 ) -> pd.DataFrame:
-    "One row per recipe and site left out: `macro_f1` as the network answers, `after_count` (mean over seeds and draws, with its SD over the draws), and `shares_known` with its interval over groups."
+    """One row per recipe and site left out: `macro_f1` as the network answers, `after_count` (mean over seeds and draws, with its SD over
+    the draws), and `shares_known` with its interval over groups."""
     rows = []
     for recipe, site, tables in _left_out(outcomes):
         scores = _after_counts(tables, site, size, draws, seed)
         known = worth([with_count(table, _count(table)) for table in tables])
-        rows.append({"recipe": recipe, "left_out": site, "macro_f1": np.mean([_macro_f1(table) for table in tables]), "after_count": np.mean(scores), "after_count_sd": np.std(scores, ddof=1),
+        rows.append({"recipe": recipe, "left_out": site, "macro_f1": np.mean([_macro_f1(table) for table in tables]),
+                     "after_count": np.mean(scores), "after_count_sd": np.std(scores, ddof=1),
                      "shares_known": known["macro_f1"], "known_low": known["ci_low"], "known_high": known["ci_high"]})
     return pd.DataFrame(rows)
 
@@ -117,7 +124,8 @@ def _count(table: pd.DataFrame, size: int | None = None, rng: np.random.Generato
 
 # %% ../nbs/36_laboratories.ipynb #87579ccc
 def combined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    "The test rows of several networks' predictions as one table, whose probabilities are the mean of theirs. Raises `BloodcellError` where they are about other images."
+    """The test rows of several networks' predictions as one table, whose probabilities are the mean of theirs. Raises `BloodcellError`
+    where they are about other images."""
     same_images(tables, [f"of network {number}" for number in range(len(tables))])
     columns = [f"p_{label}" for label in classes_of(tables[0])]
     tested = [on(table, "test").set_index("image") for table in tables]
@@ -129,14 +137,17 @@ def combined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 def together(
     outcomes: Sequence[Outcome],  # of protocols that leave a site out
 ) -> pd.DataFrame:
-    "One row per recipe and site left out with two `networks` or more: macro-F1 of each `alone` (mean) and of all `together`, with its interval over groups and `accuracy`; and `after_count`, with the counts of `after_counts`."
+    """One row per recipe and site left out with two `networks` or more: macro-F1 of each `alone` (mean) and of all `together`, with its
+    interval over groups and `accuracy`; and `after_count`, with the counts of `after_counts`."""
     rows = []
     for recipe, site, tables in _left_out(outcomes):
         if len(tables) > 1:
             one = combined(tables)
             found = worth([one])
-            rows.append({"recipe": recipe, "left_out": site, "networks": len(tables), "alone": np.mean([_macro_f1(table) for table in tables]), "together": found["macro_f1"],
-                         **{name: found[name] for name in ("ci_low", "ci_high", "accuracy", "n", "groups")}, "after_count": np.mean(_after_counts([one], site))})
+            rows.append({"recipe": recipe, "left_out": site, "networks": len(tables),
+                         "alone": np.mean([_macro_f1(table) for table in tables]), "together": found["macro_f1"],
+                         **{name: found[name] for name in ("ci_low", "ci_high", "accuracy", "n", "groups")},
+                         "after_count": np.mean(_after_counts([one], site))})
     return pd.DataFrame(rows)
 
 # %% ../nbs/36_laboratories.ipynb #cell18
@@ -144,7 +155,8 @@ def elsewhere(
     outcome: Outcome,  # with a network
     other: Dataset,
 ) -> pd.DataFrame:
-    "The predictions table of all cells of another data set whose class the network knows; all of them are `test`. Raises `BloodcellError` where it knows none."
+    """The predictions table of all cells of another data set whose class the network knows; all of them are `test`. Raises `BloodcellError`
+    where it knows none."""
     from bloodcell.train import predict
 
     classes = outcome.record["data"]["classes"]
@@ -172,9 +184,12 @@ def scores_elsewhere(
     outcomes: Sequence[Outcome],
     others: Sequence[Dataset],
 ) -> pd.DataFrame:
-    "One row per recipe and laboratory: at home (its test images), then elsewhere; the columns of `worth`. Outcomes without a network, or that did not train, are left out."
+    """One row per recipe and laboratory: at home (its test images), then elsewhere; the columns of `worth`. Outcomes without a network, or
+    that did not train, are left out."""
     rows = []
-    for (recipe, protocol), same in by_protocol([one for one in outcomes if one.status == "run" and (one.folder / "model.keras").is_file()]).items():
+    for (recipe, protocol), same in by_protocol([one
+                                                 for one in outcomes if one.status == "run"
+                                                 and (one.folder / "model.keras").is_file()]).items():
         home = {"recipe": recipe, "protocol": protocol, "laboratory": f"{same[0].record['data']['data']} (at home)"}
         rows.append(home | worth([one.predictions for one in same]))
         rows += [home | {"laboratory": other.name} | worth([elsewhere(one, other) for one in same]) for other in others]

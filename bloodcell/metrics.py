@@ -50,7 +50,8 @@ def check_predictions(table: pd.DataFrame, name: str = "the predictions table") 
         raise BloodcellError(f"{name} has no probability for the label(s) {', '.join(sorted(unknown))}")
     table = table.assign(**{column: default for column, default in (("group", table["image"]), ("site", "")) if column not in table})
     if table["group"].isna().any() or (table["group"] == "").any():
-        raise BloodcellError(f"{name} names no group for {(table['group'].isna() | (table['group'] == '')).sum()} image(s): fill the column, or leave it out")
+        raise BloodcellError(f"{name} names no group for {(table['group'].isna() | (table['group'] == '')).sum()} image(s): fill the "
+                             "column, or leave it out")
     return table
 
 # %% ../nbs/31_metrics.ipynb #cell7
@@ -75,7 +76,8 @@ def same_images(tables: Sequence[pd.DataFrame], names: Sequence[str]) -> None:
     for table, name in zip(tables, names, strict=True):
         other = set(on(table, "test")["image"])
         if other != first:
-            raise BloodcellError(f"the predictions {name} are about other test images than {names[0]} ({len(other - first)} more, {len(first - other)} fewer): "
+            raise BloodcellError(f"the predictions {name} are about other test images than {names[0]} ({len(other - first)} more, "
+                                 f"{len(first - other)} fewer): "
                                  "compare models on one split")
 
 # %% ../nbs/31_metrics.ipynb #cell12
@@ -93,7 +95,8 @@ def _rows(table: pd.DataFrame, split: str) -> pd.DataFrame:
 
 
 def summary(table: pd.DataFrame, split: str = "test") -> dict[str, float]:
-    "Accuracy, balanced accuracy, macro-F1 (both over the classes that occur), Brier score (0 best, 2 worst), log loss (nats), `n` images and `groups`."
+    """Accuracy, balanced accuracy, macro-F1 (both over the classes that occur), Brier score (0 best, 2 worst), log loss (nats), `n` images
+    and `groups`."""
     rows, classes = _rows(table, split), classes_of(table)
     probabilities = rows[[f"p_{label}" for label in classes]].to_numpy(float).clip(1e-7)
     probabilities /= probabilities.sum(axis=1, keepdims=True)
@@ -104,9 +107,11 @@ def summary(table: pd.DataFrame, split: str = "test") -> dict[str, float]:
     shares = (truth[:, None] == np.array(classes)).astype(float)
     order = np.argsort(classes)
     return {"accuracy": sk.accuracy_score(truth, named), "balanced_accuracy": balanced,
-            "macro_f1": sk.f1_score(truth, named, labels=[label for label in classes if (truth == label).any()], average="macro", zero_division=0),
+            "macro_f1": sk.f1_score(truth, named, labels=[label for label in classes if (truth == label).any()], average="macro",
+                                    zero_division=0),
             "brier": sk.mean_squared_error(shares, probabilities) * len(classes),
-            "log_loss": sk.log_loss(truth, probabilities[:, order], labels=np.array(classes)[order]), "n": len(rows), "groups": rows["group"].nunique()}
+            "log_loss": sk.log_loss(truth, probabilities[:, order], labels=np.array(classes)[order]), "n": len(rows),
+            "groups": rows["group"].nunique()}
 
 # %% ../nbs/31_metrics.ipynb #cell17
 def interval(right: int, n: int, level: float = 0.95) -> tuple[float, float]:
@@ -126,8 +131,10 @@ def group_interval(
     counts = pd.DataFrame({"group": rows["group"].to_numpy(), "right": right}).groupby("group")["right"].agg(["sum", "size"])
     if len(counts) == 1:
         return 0.0, 1.0  # one group says nothing about another
-    found = bootstrap((counts["sum"].to_numpy(float), counts["size"].to_numpy(float)), lambda part, whole, axis: part.sum(axis=axis) / whole.sum(axis=axis),
-                      paired=True, vectorized=True, n_resamples=draws, batch=100, method="percentile", random_state=seed_for(0, "group interval"))
+    found = bootstrap((counts["sum"].to_numpy(float), counts["size"].to_numpy(float)),
+                      lambda part, whole, axis: part.sum(axis=axis) / whole.sum(axis=axis),
+                      paired=True, vectorized=True, n_resamples=draws, batch=100, method="percentile",
+                      random_state=seed_for(0, "group interval"))
     return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
 # %% ../nbs/31_metrics.ipynb #cell20
@@ -135,7 +142,8 @@ def over_seeds(
     tables: Sequence[pd.DataFrame],  # predictions of one model, one table per seed
     split: str = "test",
 ) -> dict[str, float]:
-    "Mean of each number of `summary`, `accuracy_sd` and `macro_f1_sd` over the seeds (NaN for one), `seeds`, and the group interval of the mean accuracy."
+    """Mean of each number of `summary`, `accuracy_sd` and `macro_f1_sd` over the seeds (NaN for one), `seeds`, and the group interval of
+    the mean accuracy."""
     same_images(tables, [f"of seed {number}" for number in range(len(tables))])
     scores = pd.DataFrame([summary(table, split) for table in tables])
     low, high = group_interval(tables, split)
@@ -163,7 +171,8 @@ def gap(
     for number, tables in enumerate((first, second)):
         rows = _rows(tables[0], split)
         right = np.mean([predicted(on(table, split)) == rows["label"] for table in tables], axis=0)
-        counts = pd.DataFrame({"group": rows["group"].to_numpy(), "right": right}).groupby("group")["right"].agg(["sum", "size"]).to_numpy(float)
+        by_group = pd.DataFrame({"group": rows["group"].to_numpy(), "right": right}).groupby("group")["right"]
+        counts = by_group.agg(["sum", "size"]).to_numpy(float)
         times = rng_for(0, "gap", number).multinomial(len(counts), np.full(len(counts), 1 / len(counts)), draws) @ counts
         drawn.append(times[:, 0] / times[:, 1])
         values.append(right.mean())
@@ -189,7 +198,8 @@ def file_by_file(table: pd.DataFrame, split: str = "test") -> pd.DataFrame:
     "One row per image: `image`, `label`, `predicted`, the `probability` of that class, and whether it is `right`."
     rows = _rows(table, split)
     named = predicted(rows)
-    return rows[["image", "label"]].assign(predicted=named, probability=rows[[f"p_{label}" for label in classes_of(rows)]].max(axis=1), right=named == rows["label"])
+    return rows[["image", "label"]].assign(predicted=named, probability=rows[[f"p_{label}" for label in classes_of(rows)]].max(axis=1),
+                                           right=named == rows["label"])
 
 
 def error_counts(table: pd.DataFrame, split: str = "test") -> dict[str, int]:
@@ -211,9 +221,11 @@ def _counts(table: pd.DataFrame, classes: list[str]) -> tuple[np.ndarray, np.nda
 
 
 def _scores(counts: np.ndarray) -> dict[str, np.ndarray]:
-    "Accuracy (draws,), precision, recall and F1 of each class (draws, classes) of confusion matrices (draws, true, predicted); 0 where nothing can be said."
+    """Accuracy (draws,), precision, recall and F1 of each class (draws, classes) of confusion matrices (draws, true, predicted); 0 where
+    nothing can be said."""
     right, true, named = np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=2), counts.sum(axis=1)
-    return {"accuracy": right.sum(axis=1) / counts.sum(axis=(1, 2)), "precision": right / np.maximum(named, 1e-9), "recall": right / np.maximum(true, 1e-9),
+    return {"accuracy": right.sum(axis=1) / counts.sum(axis=(1, 2)), "precision": right / np.maximum(named, 1e-9),
+            "recall": right / np.maximum(true, 1e-9),
             "F1": 2 * right / np.maximum(true + named, 1e-9)}
 
 

@@ -111,12 +111,15 @@ def begins_frozen(network: keras.Model) -> bool:
 
 
 def cut_frozen(network: keras.Sequential) -> tuple[keras.Sequential, keras.Sequential]:
-    "The frozen beginning of a network with a backbone in it, and the rest; both share its weights. The first turns images into maps, the second maps into class probabilities."
+    """The frozen beginning of a network with a backbone in it, and the rest; both share its weights. The first turns images into maps, the
+    second maps into class probabilities."""
     place = next(number for number, layer in enumerate(network.layers) if isinstance(layer, keras.Model))
     backbone = network.layers[place]
     first = next(layer for layer in backbone.layers if layer.trainable_weights)
-    front = keras.Sequential([keras.Input(network.input_shape[1:]), *network.layers[:place], keras.Model(backbone.input, first.input)], name=f"{backbone.name}_before_{first.name}")
-    rest = keras.Sequential([keras.Input(front.output_shape[1:]), keras.Model(first.input, backbone.output), *network.layers[place + 1:]], name=network.name)
+    front = keras.Sequential([keras.Input(network.input_shape[1:]), *network.layers[:place], keras.Model(backbone.input, first.input)],
+                             name=f"{backbone.name}_before_{first.name}")
+    rest = keras.Sequential([keras.Input(front.output_shape[1:]), keras.Model(first.input, backbone.output), *network.layers[place + 1:]],
+                            name=network.name)
     return front, rest
 
 # %% ../nbs/23_models.ipynb #cell29
@@ -156,11 +159,13 @@ def fine_tuned(
     for layer in network.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.trainable = not freeze_normalisation
-    return keras.Sequential([keras.Input((size, size, 3)), Preprocess(get_backbone(backbone).mode), network, layers.GlobalAveragePooling2D(),
+    return keras.Sequential([keras.Input((size, size, 3)), Preprocess(get_backbone(backbone).mode), network,
+                             layers.GlobalAveragePooling2D(),
                              layers.Dropout(dropout), layers.Dense(classes, activation="softmax")], name=f"fine_tuned_{backbone}"), source
 
 # %% ../nbs/23_models.ipynb #cell36
-NETWORKS: dict[str, Callable] = {"sravani2023_cnn": sravani2023_cnn, "khalil2022_scratch": khalil2022_scratch, "asghar2023_cnn": asghar2023_cnn,
+NETWORKS: dict[str, Callable] = {"sravani2023_cnn": sravani2023_cnn, "khalil2022_scratch": khalil2022_scratch,
+                                 "asghar2023_cnn": asghar2023_cnn,
                                  "khalil2022": khalil2022, "jarjees2022": jarjees2022, "fine_tuned": fine_tuned}
 
 
@@ -169,12 +174,15 @@ def build(
     classes: int,
     seed: int = 0,  # of random backbone weights, where the recipe allows them
 ) -> tuple[keras.Model, str]:
-    "The untrained network of a recipe, and where its weights came from (`none` for a network from scratch). Raises `NoWeights`, and `BloodcellError` for an unknown network."
+    """The untrained network of a recipe, and where its weights came from (`none` for a network from scratch). Raises `NoWeights`, and
+    `BloodcellError` for an unknown network."""
     if recipe.network not in NETWORKS:
-        raise BloodcellError(f"recipe {recipe.name!r} names the network {recipe.network!r}: choose one of {', '.join(NETWORKS)}, or add it to NETWORKS")
+        raise BloodcellError(f"recipe {recipe.name!r} names the network {recipe.network!r}: choose one of {', '.join(NETWORKS)}, or add it "
+                             "to NETWORKS")
     if not recipe.backbone:
         return NETWORKS[recipe.network](classes, recipe.pixels.size, **recipe.arguments), "none"
-    return NETWORKS[recipe.network](classes, recipe.pixels.size, backbone=recipe.backbone, weights=recipe.weights, seed=seed, **recipe.arguments)
+    return NETWORKS[recipe.network](classes, recipe.pixels.size, backbone=recipe.backbone, weights=recipe.weights, seed=seed,
+                                    **recipe.arguments)
 
 # %% ../nbs/23_models.ipynb #cell39
 def logits(network: keras.Model, images: np.ndarray) -> np.ndarray:

@@ -28,7 +28,8 @@ FOLDER = datasets.PACKAGE / "presets"
 SIDE = 160  # pixels of the image in which the nucleus is looked for
 OUTPUTS = ("probabilities", "strangeness")
 FEWEST_COUNTED = 20  # cells that a count may be about
-Answer = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # images (n, SIDE, SIDE, 3), 0-255, to probabilities (n, classes) and strangeness (n,)
+Answer = Callable[[np.ndarray],
+                  tuple[np.ndarray, np.ndarray]]  # images (n, SIDE, SIDE, 3), 0-255, to probabilities (n, classes) and strangeness (n,)
 
 
 def names() -> list[str]:
@@ -89,11 +90,14 @@ class Preset:
         try:
             return keras.models.load_model(self.file, compile=False, safe_mode=True)
         except Exception as error:  # zipfile, HDF5, JSON and Keras each have their own kinds
-            raise BloodcellError(f"{self.file} is damaged, or is no preset that is safe to load ({str(error).strip().splitlines()[0][:160]}): train it again, or name one of {', '.join(names()) or 'your own'}") from error
+            raise BloodcellError(f"{self.file} is damaged, or is no preset that is safe to load "
+                                 f"({str(error).strip().splitlines()[0][:160]}): train it again, or name one of "
+                                 f"{', '.join(names()) or 'your own'}") from error
 
     @cached_property
     def answer(self) -> Answer:
-        "What gives probabilities (n, classes) and strangeness (n,) of images (n, SIDE, SIDE, 3), 0-255: the ONNX file beside it, or else Keras."
+        """What gives probabilities (n, classes) and strangeness (n,) of images (n, SIDE, SIDE, 3), 0-255: the ONNX file beside it, or else
+        Keras."""
         return _quick(self.file, self.facts.get("identity", "")) or by_keras(self.network)
 
     @cached_property
@@ -120,7 +124,8 @@ def load(
     "The preset of that name. Raises `BloodcellError` for any other, and for a file that is none."
     file = Path(name) if Path(name).suffix else FOLDER / f"{name}.keras"
     if not file.is_file():
-        raise BloodcellError(f"there is no preset {str(name)!r}: name one of {', '.join(names()) or '(none is shipped)'}, or the path of a .keras file")
+        raise BloodcellError(f"there is no preset {str(name)!r}: name one of {', '.join(names()) or '(none is shipped)'}, or the path of a "
+                             ".keras file")
     facts = network_facts(file)
     if missing := NEEDED - set(facts):
         raise BloodcellError(f"{file} is a network without {', '.join(sorted(missing))}: name a file that `bloodcell preset` wrote")
@@ -180,7 +185,8 @@ def read(path: str | Path, smallest: int = 64) -> Image.Image:
     except Exception as error:  # Pillow raises many kinds
         raise BloodcellError(f"{path} cannot be read as an image ({error}): save it as PNG or JPEG again") from error
     if min(image.size) < smallest:
-        raise BloodcellError(f"{path} is {image.width}x{image.height} pixels, and a cell needs {smallest} at least: take the original picture")
+        raise BloodcellError(f"{path} is {image.width}x{image.height} pixels, and a cell needs {smallest} at least: take the original "
+                             "picture")
     return image
 
 
@@ -195,8 +201,9 @@ def classify(
     images: Sequence[np.ndarray],  # uint8, (side, side, 3) each, from `square`
     count: Mapping[str, float] | None = None,  # cells of each class in the same sample, as a laboratory counts them
 ) -> pd.DataFrame:
-    """One row per image: `class`, `probability`, `set` (the classes that include the right one 99 times in a hundred), `strangeness`, `known` (whether it is like the cells that were trained on), and `p_<class>`.
-    With a count, the probabilities are brought to it by `bloodcell.calibration.to_count`; raises `BloodcellError` for fewer than `FEWEST_COUNTED` images."""
+    """One row per image: `class`, `probability`, `set` (the classes that include the right one 99 times in a hundred), `strangeness`,
+    `known` (whether it is like the cells that were trained on), and `p_<class>`. With a count, the probabilities are brought to it by
+    `bloodcell.calibration.to_count`; raises `BloodcellError` for fewer than `FEWEST_COUNTED` images."""
     probabilities, strange = answers(preset.answer, np.stack(images)) if len(images) else (np.zeros((0, len(preset.classes))), np.zeros(0))
     if count:
         from bloodcell.calibration import to_count  # not above: it takes a second to import
@@ -206,8 +213,10 @@ def classify(
         probabilities = to_count(probabilities, preset.classes, count)
     classes = np.array(preset.classes)
     inside = (probabilities >= preset.facts["set_threshold"]) | (probabilities == probabilities.max(axis=1, keepdims=True, initial=0))
-    named = pd.DataFrame({"class": classes[probabilities.argmax(axis=1)] if len(images) else [], "probability": probabilities.max(axis=1, initial=0),
-                          "set": ["|".join(classes[np.argsort(-row)][:int(held.sum())]) for row, held in zip(probabilities, inside, strict=True)],
+    named = pd.DataFrame({"class": classes[probabilities.argmax(axis=1)] if len(images) else [],
+                          "probability": probabilities.max(axis=1, initial=0),
+                          "set": ["|".join(classes[np.argsort(-row)][:int(held.sum())])
+                                  for row, held in zip(probabilities, inside, strict=True)],
                           "strangeness": strange, "known": strange <= preset.facts["strangest"]})
     return named.join(pd.DataFrame(probabilities, columns=[f"p_{label}" for label in classes]))
 
@@ -218,8 +227,8 @@ def predict(
     crop: bool = False,  # cut the cells out of a field of view
     count: Mapping[str, float] | None = None,  # as for `classify`
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """One row per cell: `image`, `cell` (its number in the image), `note`, and the columns of `classify`; and what was wrong with the files that could not be read.
-    A field of view is not classified unless its cells are cut out."""
+    """One row per cell: `image`, `cell` (its number in the image), `note`, and the columns of `classify`; and what was wrong with the files
+    that could not be read. A field of view is not classified unless its cells are cut out."""
     if count:  # a wrong one is refused before the images are read
         from bloodcell.calibration import shares
 
@@ -243,14 +252,16 @@ def predict(
 
 # %% ../nbs/40_presets.ipynb #ac95b8b1
 def no_cells(count: int = 48) -> dict[str, list[np.ndarray]]:
-    "Pictures without a white cell, uint8 (SIDE, SIDE, 3) each: drawn glass with red cells, and pieces of the two photographs that come with scikit-learn."
+    """Pictures without a white cell, uint8 (SIDE, SIDE, 3) each: drawn glass with red cells, and pieces of the two photographs that come
+    with scikit-learn."""
     from sklearn.datasets import load_sample_images
 
     from bloodcell import synthetic
 
     rng = rng_for(0, "no cells")
     glass = [synthetic.draw_image(None, synthetic.draw_slide(rng), rng, SIDE) for _ in range(count)]
-    pieces = [Image.fromarray(photograph[top:top + side, left:left + side]) for photograph in load_sample_images().images for side in (100, 200)
+    pieces = [Image.fromarray(photograph[top:top + side, left:left + side]) for photograph in load_sample_images().images
+              for side in (100, 200)
               for top in range(0, len(photograph) - side + 1, side) for left in range(0, photograph.shape[1] - side + 1, side)]
     chosen = rng.permutation(len(pieces))[:count]
     return {"glass without a white cell (drawn)": glass, "photographs of other things": [square(pieces[place]) for place in sorted(chosen)]}
@@ -262,7 +273,8 @@ def explain(
     patch: float = 0.2,  # share of the square's width
     step: float = 0.08,
 ) -> tuple[np.ndarray, np.ndarray]:
-    "The square that the network is shown (uint8, (size, size, 3)), and how much probability of the predicted class is lost where a patch covers it: float, (size, size)."
+    """The square that the network is shown (uint8, (size, size, 3)), and how much probability of the predicted class is lost where a patch
+    covers it: float, (size, size)."""
     import keras
     from keras import ops
 
@@ -282,9 +294,11 @@ def explain(
     return shown.round().astype("uint8"), total / np.maximum(count, 1)
 
 # %% ../nbs/40_presets.ipynb #cell25
-MEASURES = ("nucleus_share", "background_red", "background_green", "background_blue", "density_red", "density_green", "density_blue", "sharpness")
+MEASURES = ("nucleus_share", "background_red", "background_green", "background_blue", "density_red", "density_green", "density_blue",
+            "sharpness")
 
 
 def measure(image: np.ndarray) -> dict[str, float]:
-    "Size and stain of the nucleus, colour of the glass (`bloodcell.cells.measure`), and sharpness (standard deviation of the green channel's Laplacian) of an image (side, side, 3)."
+    """Size and stain of the nucleus, colour of the glass (`bloodcell.cells.measure`), and sharpness (standard deviation of the green
+    channel's Laplacian) of an image (side, side, 3)."""
     return cells.measure(image) | {"sharpness": float(ndimage.laplace(image[..., 1].astype(float)).std())}

@@ -211,7 +211,8 @@ def originals(
     photographs: Sequence[str | Path],
     belongs: pd.Series,  # the field of each photograph, from `fields`
 ) -> pd.DataFrame:
-    "One row per copy: `path`, `original`, `group` (the field the original shows), and how sure it is. Copies without an original have empty names."
+    """One row per copy: `path`, `original`, `group` (the field the original shows), and how sure it is. Copies without an original have
+    empty names."""
     found = trace([Path(root) / path for path in copies], photographs).round({"correlation": 3, "confidence": 3})
     return found.assign(path=list(copies), group=found["original"].map(belongs).fillna(""))[
         ["path", "original", "group", "inliers", "correlation", "runner_up", "runner_up_inliers", "confidence"]]
@@ -223,6 +224,8 @@ def labelled_photographs(
     classes: Sequence[str],
 ) -> pd.DataFrame:
     "One row per photograph with a single label that is one of the classes: `path`, `label`, `group`."
-    table = pd.DataFrame({"name": [f"BloodImage_{int(number):05d}" for number in labels["Image"]], "label": labels["Category"].fillna("").str.strip().str.lower()})
+    table = pd.DataFrame({"name": [f"BloodImage_{int(number):05d}" for number in labels["Image"]],
+                          "label": labels["Category"].fillna("").str.strip().str.lower()})
     table = table[table["label"].isin(classes) & table["name"].isin(belongs.index)]
-    return pd.DataFrame({"path": "JPEGImages/" + table["name"] + ".jpg", "label": table["label"], "group": table["name"].map(belongs)}).sort_values("path", ignore_index=True)
+    found = pd.DataFrame({"path": "JPEGImages/" + table["name"] + ".jpg", "label": table["label"], "group": table["name"].map(belongs)})
+    return found.sort_values("path", ignore_index=True)

@@ -57,7 +57,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 # %% ../nbs/12_quality.ipynb #cell7
 @contextmanager
 def quiet_pillow() -> Iterator[None]:
-    "Silence Pillow's warnings about odd files. Python's filters belong to the whole process, so this stands around a pool of threads, never inside one."
+    """Silence Pillow's warnings about odd files. Python's filters belong to the whole process, so this stands around a pool of threads,
+    never inside one."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

@@ -40,19 +40,22 @@ class Paper:
 PAPERS = {paper.name: paper for paper in (
     Paper("khalil2022", "Khalil and Abu-Naser (2022)", "Khalil A J and Abu-Naser S S", 2022, "Diagnosis of Blood Cells Using Deep Learning",
           "International Journal of Academic Engineering Research 6(2), 69-84, ISSN 2643-9085 (no DOI)"),
-    Paper("sravani2023", "Sravani et al. (2023)", "Sravani P, Tripura K, Jyothi Sai N and Ayush Yadav M", 2023, "Blood Cells Classification Using CNN",
+    Paper("sravani2023", "Sravani et al. (2023)", "Sravani P, Tripura K, Jyothi Sai N and Ayush Yadav M", 2023,
+          "Blood Cells Classification Using CNN",
           "Raghu Engineering College, Visakhapatnam (the copy at hand names no journal and no DOI)"),
     Paper("jarjees2022", "Jarjees et al. (2022)", "Jarjees M S, Sheet S S M and Ahmed B T", 2022,
           "Leukocytes identification using augmentation and transfer learning based convolution neural network",
           "TELKOMNIKA Telecommunication, Computing, Electronics and Control 20(2), 314 ff.", "10.12928/telkomnika.v20i2.23163"),
-    Paper("asghar2023", "Asghar et al. (2023)", "Asghar R, Kumar S and Mahfooz A", 2023, "Classification of Blood Cells Using Deep Learning Models",
+    Paper("asghar2023", "Asghar et al. (2023)", "Asghar R, Kumar S and Mahfooz A", 2023,
+          "Classification of Blood Cells Using Deep Learning Models",
           "Preprint; later versions under other titles as arXiv:2308.06300", "10.48550/arXiv.2308.06300"),
 )}
 
 # %% ../nbs/20_recipes.ipynb #cell9
 @dataclass(frozen=True)
 class Backbone:
-    "A network with ImageNet weights: its name (in `keras.applications`, if it is there), its pixel preparation, and the beginning of its weight file's name."
+    """A network with ImageNet weights: its name (in `keras.applications`, if it is there), its pixel preparation, and the beginning of its
+    weight file's name."""
     name: str
     mode: str
     weights: str
@@ -64,7 +67,8 @@ BACKBONES = {backbone.name: backbone for backbone in (
     Backbone("ResNet50", "caffe", "resnet50_"), Backbone("ResNet101", "caffe", "resnet101_"),
     Backbone("ResNet152", "caffe", "resnet152_"), Backbone("InceptionV3", "tf", "inception_v3_"),
     Backbone("MobileNetV2", "tf", "mobilenet_v2_", "block_16"), Backbone("DenseNet201", "torch", "densenet201_"),
-    Backbone("EfficientNetLite0", "tf", "efficientnet_lite0_", "blocks_15"), Backbone("EfficientNetLite2", "tf", "efficientnet_lite2_", "blocks_22"),
+    Backbone("EfficientNetLite0", "tf", "efficientnet_lite0_", "blocks_15"),
+    Backbone("EfficientNetLite2", "tf", "efficientnet_lite2_", "blocks_22"),
 )}
 
 
@@ -95,7 +99,8 @@ def weights_key(name: str, top: bool = False) -> str:
 
 # %% ../nbs/20_recipes.ipynb #cell13
 METHODS = ("network", "head", "test_time", "classifier", "ensemble", "colour")
-TOLD = ("paper", "title", "chosen", "protocols", "stands_in_for", "held_against", "differs")  # what is told to the reader and changes no result
+TOLD = ("paper", "title", "chosen", "protocols", "stands_in_for", "held_against",
+        "differs")  # what is told to the reader and changes no result
 
 
 def _check(recipe: "Recipe") -> None:
@@ -112,11 +117,15 @@ def _check(recipe: "Recipe") -> None:
 # %% ../nbs/20_recipes.ipynb #cell14
 @dataclass(frozen=True)
 class Settings:
-    """What describes one experiment, enough to run it. `network` and its `arguments` name an entry of `bloodcell.models.NETWORKS` or, where there are `members`, what is done with them, `backbone` one of
-    `bloodcell.transfer.BACKBONES`; `features` says what of its last map a head gets (average, flatten or VGG's block4); `augmentation` holds arguments of `RandomAffine`, `stain` those of `StainJitter`, `camera` those of `CameraJitter`; `epochs` has one number per stage,
-    and a training ends early after `patience` epochs without a lower validation loss; `balanced` images make an epoch, as many of each class of
-    each site; with `decay` the learning rate rises for a twentieth of the steps and falls to nothing along half a cosine; with `averaging` it rises likewise and stays, and a moving average of the weights with that momentum is validated and kept in their place; `images` caps the training and validation images, `small` all images of a set without masks; `fold` (number, folds) keeps a part of the training images out.
-    `held_against` names the recipe whose claims this one is set beside, and `differs` says in what it differs from that."""
+    """What describes one experiment, enough to run it. `network` and its `arguments` name an entry of `bloodcell.models.NETWORKS` or, where
+    there are `members`, what is done with them, `backbone` one of `bloodcell.transfer.BACKBONES`; `features` says what of its last map a
+    head gets (average, flatten or VGG's block4); `augmentation` holds arguments of `RandomAffine`, `stain` those of `StainJitter`, `camera`
+    those of `CameraJitter`; `epochs` has one number per stage, and a training ends early after `patience` epochs without a lower validation
+    loss; `balanced` images make an epoch, as many of each class of each site; with `decay` the learning rate rises for a twentieth of the
+    steps and falls to nothing along half a cosine; with `averaging` it rises likewise and stays, and a moving average of the weights with
+    that momentum is validated and kept in their place; `images` caps the training and validation images, `small` all images of a set
+    without masks; `fold` (number, folds) keeps a part of the training images out. `held_against` names the recipe whose claims this one is
+    set beside, and `differs` says in what it differs from that."""
     name: str
     title: str
     paper: str = ""
@@ -163,7 +172,8 @@ class Recipe(Settings):
     @property
     def settings(self) -> dict:
         "All that can change the outcome, as plain types."
-        return {key: value for key, value in asdict(self).items() if key not in TOLD} | {"members": [member.settings for member in self.members]}
+        return {key: value for key, value in asdict(self).items()
+                if key not in TOLD} | {"members": [member.settings for member in self.members]}
 
     @property
     def backbones(self) -> set[str]:
@@ -174,7 +184,8 @@ class Recipe(Settings):
         "The recipe within the caps of a profile. Random backbone weights are allowed at `smoke` alone, where numbers mean nothing."
         stages = (min(self.epochs[0], profile.head_epochs or self.epochs[0]),) if self.method == "head" else profile.stages(self.epochs)
         caps = [count for count in (self.images, profile.tuning_images if self.costly else None) if count]
-        return replace(self, epochs=stages, images=min(caps, default=None), balanced=self.balanced and min([self.balanced, *caps]), weights="imagenet or random" if profile.name == "smoke" else self.weights,
+        return replace(self, epochs=stages, images=min(caps, default=None), balanced=self.balanced and min([self.balanced, *caps]),
+                       weights="imagenet or random" if profile.name == "smoke" else self.weights,
                        members=tuple(member.scaled(profile) for member in self.members))
 
 # %% ../nbs/20_recipes.ipynb #cell17
@@ -182,58 +193,74 @@ COLOUR = Recipe("colour_baseline", "Colour baseline: logistic regression on mean
                 chosen="Six numbers an image. A network that does not clearly beat it has not learned morphology.")
 
 SRAVANI = Recipe(
-    "sravani2023_cnn", "CNN from scratch, 306,948 parameters", "sravani2023", network="sravani2023_cnn", pixels=Pixels(60), epochs=(50,), batch_size=32,
+    "sravani2023_cnn", "CNN from scratch, 306,948 parameters", "sravani2023", network="sravani2023_cnn", pixels=Pixels(60), epochs=(50,),
+    batch_size=32,
     protocols=("group-disjoint", "sravani2023", "sravani2023-grouped"),
-    chosen="Dropout 0.25 and batches of 32 (both open in the paper), pixels scaled to -1 to 1 (the paper says 'standardized'); the epoch with the lowest validation loss is kept.")
+    chosen="Dropout 0.25 and batches of 32 (both open in the paper), pixels scaled to -1 to 1 (the paper says 'standardized'); the epoch "
+           "with the lowest validation loss is kept.")
 
 # %% ../nbs/20_recipes.ipynb #cell19
 HYBRID_NETWORK = Recipe(
-    "sravani2023_hybrid_network", "Network of the hybrid, alone", "sravani2023", network="sravani2023_cnn", pixels=Pixels(60, "cell", contrast=True),
+    "sravani2023_hybrid_network", "Network of the hybrid, alone", "sravani2023", network="sravani2023_cnn",
+    pixels=Pixels(60, "cell", contrast=True),
     augmentation=dict(rotation=180, shift=(0.1, 0.1), flip=(True, True), scale=(0.9, 1.1)), epochs=(50,), batch_size=16, small=240,
-    chosen="The network is the paper's small CNN (its 23-layer network is not printed), batches of 16, the ranges of the augmentation, and each cell stretched to the full range of grey; "
+    chosen="The network is the paper's small CNN (its 23-layer network is not printed), batches of 16, the ranges of the augmentation, and "
+           "each cell stretched to the full range of grey; "
            "the epoch with the lowest validation loss is kept.")
 
-_MEMBERS = tuple(replace(HYBRID_NETWORK, name=f"sravani2023_hybrid_fold{number}", title=f"Network of the hybrid without quarter {number + 1} of the training cells", fold=(number, 4))
+_MEMBERS = tuple(replace(HYBRID_NETWORK, name=f"sravani2023_hybrid_fold{number}",
+                         title=f"Network of the hybrid without quarter {number + 1} of the training cells", fold=(number, 4))
                  for number in range(4))
 _CLASSIFIERS = {"knn": "nearest neighbour", "svm": "support vector machine, cubic kernel", "random_forest": "random forest of 20 trees"}
 
 HYBRID = tuple(
     Recipe(f"sravani2023_hybrid_{name}{suffix}", f"Hybrid: {title}, {about}", "sravani2023", "classifier", name, members=members,
            pixels=HYBRID_NETWORK.pixels, small=240,
-           chosen="Features are brought to one scale before the classifiers (open in the paper). Whether the paper's features come from cells the network was trained on is not said.")
+           chosen="Features are brought to one scale before the classifiers (open in the paper). Whether the paper's features come from "
+                  "cells the network was trained on is not said.")
     for name, title in _CLASSIFIERS.items()
-    for suffix, about, members in (("", "features of the network's own training cells", (HYBRID_NETWORK,)), ("_out_of_fold", "out-of-fold features", _MEMBERS)))
+    for suffix, about, members in (("", "features of the network's own training cells", (HYBRID_NETWORK,)),
+                                   ("_out_of_fold", "out-of-fold features", _MEMBERS)))
 
-ENSEMBLE = tuple(Recipe(f"sravani2023_ensemble_{how}", f"Ensemble of four networks, {title}", "sravani2023", "ensemble", how, members=_MEMBERS,
-                        pixels=HYBRID_NETWORK.pixels, small=240) for how, title in (("average", "mean probability"), ("vote", "majority vote")))
+ENSEMBLE = tuple(Recipe(f"sravani2023_ensemble_{how}", f"Ensemble of four networks, {title}", "sravani2023", "ensemble", how,
+                        members=_MEMBERS,
+                        pixels=HYBRID_NETWORK.pixels, small=240)
+                 for how, title in (("average", "mean probability"), ("vote", "majority vote")))
 
 # %% ../nbs/20_recipes.ipynb #cell21
 KHALIL = Recipe(
     "khalil2022_vgg16", "VGG16, last block trained in two stages", "khalil2022", network="khalil2022", backbone="VGG16", pixels=Pixels(128),
     augmentation=dict(rotation=30, shift=(0.2, 0.2), flip=(True, True)), epochs=(30, 10), batch_size=32, epsilon=1e-8,
     metrics=("accuracy", "f1_score"), costly=True, protocols=("group-disjoint", "khalil2022"),
-    chosen="Batches of 32 and a momentum of 0.9 in the batch normalisation (both open); the second stage goes on where the first ended, with the state of the optimiser; "
+    chosen="Batches of 32 and a momentum of 0.9 in the batch normalisation (both open); the second stage goes on where the first ended, "
+           "with the state of the optimiser; "
            "the epoch with the lowest validation loss is kept.")
 
-KHALIL_PLAIN = replace(KHALIL, name="khalil2022_vgg16_plain", title="VGG16, last block trained in two stages, without augmentation", augmentation={}, costly=False,
+KHALIL_PLAIN = replace(KHALIL, name="khalil2022_vgg16_plain", title="VGG16, last block trained in two stages, without augmentation",
+                       augmentation={}, costly=False,
                        held_against="khalil2022_vgg16", differs="without augmentation")
 
-KHALIL_MOBILENET = replace(KHALIL, name="khalil2022_mobilenetv2", title="Head and training of khalil2022 on MobileNetV2", backbone="MobileNetV2",
+KHALIL_MOBILENET = replace(KHALIL, name="khalil2022_mobilenetv2", title="Head and training of khalil2022 on MobileNetV2",
+                           backbone="MobileNetV2",
                            stands_in_for="khalil2022_vgg16")
 
 KHALIL_SCRATCH = replace(
-    KHALIL, name="khalil2022_scratch", title="A CNN of ours in place of the one not printed", network="khalil2022_scratch", backbone="", epochs=(30,),
-    chosen="The layers are not printed: three convolutions of 16, 32 and 64 filters, their averages, and a dense layer of 128 are ours; trained as the first stage of the larger network.")
+    KHALIL, name="khalil2022_scratch", title="A CNN of ours in place of the one not printed", network="khalil2022_scratch", backbone="",
+    epochs=(30,),
+    chosen="The layers are not printed: three convolutions of 16, 32 and 64 filters, their averages, and a dense layer of 128 are ours; "
+           "trained as the first stage of the larger network.")
 
 # %% ../nbs/20_recipes.ipynb #cell23
 JARJEES = Recipe(
     "jarjees2022_vgg19", "VGG19, last layer cut to the classes", "jarjees2022", network="jarjees2022", backbone="VGG19", pixels=Pixels(224),
     augmentation=dict(rotation=180, flip=(True, True), fill_mode="constant"), epochs=(10,), batch_size=10, learning_rate=1e-4, costly=True,
     protocols=("jarjees2022",),
-    chosen="Adam with a learning rate of 0.0001, and training from the last block of convolutions on (optimiser, rate and frozen layers are open; the paper's plots look like MATLAB's); "
+    chosen="Adam with a learning rate of 0.0001, and training from the last block of convolutions on (optimiser, rate and frozen layers "
+           "are open; the paper's plots look like MATLAB's); "
            "no dropout after the dense layers; the epoch with the lowest validation loss is kept.")
 
-JARJEES_VGG16 = replace(JARJEES, name="jarjees2022_vgg16", title="Protocol of jarjees2022 on VGG16, the nearest relative of VGG19", backbone="VGG16",
+JARJEES_VGG16 = replace(JARJEES, name="jarjees2022_vgg16", title="Protocol of jarjees2022 on VGG16, the nearest relative of VGG19",
+                        backbone="VGG16",
                         arguments={"top": False}, stands_in_for="jarjees2022_vgg19", held_against="jarjees2022_vgg19",
                         differs="VGG16 with averaged features in place of VGG19")
 JARJEES_MOBILENET = replace(JARJEES, name="jarjees2022_mobilenetv2", title="Protocol of jarjees2022 on MobileNetV2", backbone="MobileNetV2",
@@ -241,8 +268,10 @@ JARJEES_MOBILENET = replace(JARJEES, name="jarjees2022_mobilenetv2", title="Prot
 
 # %% ../nbs/20_recipes.ipynb #cell25
 ASGHAR_FROZEN = tuple(Recipe(
-    f"asghar2023_{backbone.lower()}", f"Frozen {backbone}, linear head", "asghar2023", "head", "head", backbone=backbone, pixels=Pixels(128), epochs=(150,), batch_size=128,
-    chosen="The image size, the way from the last map to the head, the width of the dense layers and the batch size are open in the paper: 128 px, averaged features, "
+    f"asghar2023_{backbone.lower()}", f"Frozen {backbone}, linear head", "asghar2023", "head", "head", backbone=backbone,
+    pixels=Pixels(128), epochs=(150,), batch_size=128,
+    chosen="The image size, the way from the last map to the head, the width of the dense layers and the batch size are open in the paper: "
+           "128 px, averaged features, "
            "a linear head, batches of 128; the epoch with the lowest validation loss is kept.")
     for backbone in ("VGG16", "VGG19", "ResNet50", "ResNet101", "ResNet152", "InceptionV3", "MobileNetV2", "DenseNet201"))
 
@@ -252,60 +281,82 @@ _READINGS = (  # the end of the name, changes, words
     ("_flatten_hidden", {"features": "flatten", "arguments": {"hidden": (128,)}}, "flattened features, a hidden layer of 128"),
     ("_224", {"pixels": Pixels(224)}, "averaged features at 224 px"),
     ("_block4", {"features": "block4"}, "averaged features of the fourth block"),
-    ("_block4_hidden", {"features": "block4", "arguments": {"hidden": (128,)}}, "averaged features of the fourth block, a hidden layer of 128"))
+    ("_block4_hidden", {"features": "block4", "arguments": {"hidden": (128,)}},
+     "averaged features of the fourth block, a hidden layer of 128"))
 ASGHAR_READINGS = tuple(
     replace(recipe, name=f"{recipe.name}{ending}", title=f"Frozen {recipe.backbone}, {words}", held_against=recipe.name, differs=words,
             chosen=f"Another reading of what the paper leaves open: {words}.", **changes)
     for recipe in ASGHAR_FROZEN if recipe.backbone in ("VGG16", "ResNet50", "MobileNetV2")
     for ending, changes, words in _READINGS if recipe.backbone == "VGG16" or "block4" not in ending)
 
-ASGHAR_TEN = replace(next(recipe for recipe in ASGHAR_FROZEN if recipe.backbone == "MobileNetV2"), name="asghar2023_mobilenetv2_ten", title="Frozen MobileNetV2, linear head, ten classes", labels="ten")
+ASGHAR_TEN = replace(next(recipe for recipe in ASGHAR_FROZEN if recipe.backbone == "MobileNetV2"), name="asghar2023_mobilenetv2_ten",
+                     title="Frozen MobileNetV2, linear head, ten classes", labels="ten")
 
 ASGHAR = Recipe(
-    "asghar2023_cnn", "7-block CNN from scratch", "asghar2023", network="asghar2023_cnn", pixels=Pixels(100), epochs=(150,), patience=30, batch_size=32,
-    chosen="Pooling with stride 2 and same padding, one hidden layer of 128, eight classes (the paper contradicts itself in all three); batches of 32 and pixels of "
-           "-1 to 1 (both open); the epoch with the lowest validation loss is kept, as in the paper, and the training ends where that loss has not fallen for 30 epochs.")
+    "asghar2023_cnn", "7-block CNN from scratch", "asghar2023", network="asghar2023_cnn", pixels=Pixels(100), epochs=(150,), patience=30,
+    batch_size=32,
+    chosen="Pooling with stride 2 and same padding, one hidden layer of 128, eight classes (the paper contradicts itself in all three); "
+           "batches of 32 and pixels of "
+           "-1 to 1 (both open); the epoch with the lowest validation loss is kept, as in the paper, and the training ends where that loss "
+           "has not fallen for 30 epochs.")
 
 # %% ../nbs/20_recipes.ipynb #cell27
 FINE_TUNED = Recipe(
     "fine_tuned", "EfficientNet-Lite0 trained end to end", network="fine_tuned", backbone="EfficientNetLite0", pixels=Pixels(64, "nucleus"),
     augmentation=dict(rotation=180, shift=(0.04, 0.04), flip=(True, True), scale=(0.85, 1.18), fill_mode="reflect"),
-    stain=dict(gain=0.3, tint=0.2, mix=0.15, light=0.05), epochs=(8,), decay=True, batch_size=32, learning_rate=3e-4, balanced=4000, costly=True,
-    chosen="Cells cut out at two and a half diameters of their nucleus, on glass of one grey, rotated, mirrored, scaled and stained at random; batch normalisation keeps ImageNet's statistics; "
-           "4,000 images an epoch, as many of each class of each laboratory; the learning rate rises shortly and falls along half a cosine; the epoch with the lowest validation loss is kept.")
+    stain=dict(gain=0.3, tint=0.2, mix=0.15, light=0.05), epochs=(8,), decay=True, batch_size=32, learning_rate=3e-4, balanced=4000,
+    costly=True,
+    chosen="Cells cut out at two and a half diameters of their nucleus, on glass of one grey, rotated, mirrored, scaled and stained at "
+           "random; batch normalisation keeps ImageNet's statistics; "
+           "4,000 images an epoch, as many of each class of each laboratory; the learning rate rises shortly and falls along half a "
+           "cosine; the epoch with the lowest validation loss is kept.")
 
-AVERAGED = replace(FINE_TUNED, name="fine_tuned_averaged", title=f"{FINE_TUNED.title} at 96 px, weights averaged", pixels=Pixels(96, "nucleus"), epochs=(6,), decay=False,
-                   averaging=0.99, balanced=2000, protocols=(), chosen=f"{FINE_TUNED.chosen} Against that recipe: 96 px; 2,000 images an epoch; a rate that rises shortly and stays; "
+AVERAGED = replace(FINE_TUNED, name="fine_tuned_averaged", title=f"{FINE_TUNED.title} at 96 px, weights averaged",
+                   pixels=Pixels(96, "nucleus"), epochs=(6,), decay=False,
+                   averaging=0.99, balanced=2000, protocols=(),
+                   chosen=f"{FINE_TUNED.chosen} Against that recipe: 96 px; 2,000 images an epoch; a rate that rises shortly and stays; "
                    "and a moving average of the weights, over about 100 steps, is what is validated and kept.")
 
-AT_HOME = replace(FINE_TUNED, name="fine_tuned_at_home", title=f"{FINE_TUNED.title} for one laboratory, 128 px", pixels=Pixels(128, "nucleus"), balanced=None, epochs=(10,),
+AT_HOME = replace(FINE_TUNED, name="fine_tuned_at_home", title=f"{FINE_TUNED.title} for one laboratory, 128 px",
+                  pixels=Pixels(128, "nucleus"), balanced=None, epochs=(10,),
                   augmentation=FINE_TUNED.augmentation | dict(scale=(0.9, 1.11)), stain=dict(gain=0.1, tint=0.05, mix=0.03, light=0.02),
-                  chosen="For cells of the laboratory it learns from: 128 px, all images in each of ten epochs, and a stain that changes as little as it does inside one laboratory; the rest as in `fine_tuned`.")
+                  chosen="For cells of the laboratory it learns from: 128 px, all images in each of ten epochs, and a stain that changes "
+                         "as little as it does inside one laboratory; the rest as in `fine_tuned`.")
 
-ON_FEW = replace(AT_HOME, name="fine_tuned_on_few", title=f"{FINE_TUNED.title} on a few hundred cells, 128 px, weights averaged", balanced=1000, epochs=(12,), decay=False, averaging=0.99,
-                 chosen="For a laboratory that has a few hundred cells: as `fine_tuned_at_home`, but 1,000 images an epoch, as many of each class, in twelve epochs; a rate that rises shortly and stays; "
+ON_FEW = replace(AT_HOME, name="fine_tuned_on_few", title=f"{FINE_TUNED.title} on a few hundred cells, 128 px, weights averaged",
+                 balanced=1000, epochs=(12,), decay=False, averaging=0.99,
+                 chosen="For a laboratory that has a few hundred cells: as `fine_tuned_at_home`, but 1,000 images an epoch, as many of "
+                        "each class, in twelve epochs; a rate that rises shortly and stays; "
                         "and a moving average of the weights, over about 100 steps, is what is validated and kept.")
 
-_TEST_TIME = {"turned": ("test-time augmentation", "The same network; its probabilities are averaged over the eight orientations of each test image."),
-          "statistics": ("statistics of the test slides", "The same network; each of its layers sees 512 test images, without their names, with the mean and spread that training images have there.")}
+_TEST_TIME = {"turned": ("test-time augmentation",
+                         "The same network; its probabilities are averaged over the eight orientations of each test image."),
+          "statistics": ("statistics of the test slides",
+                         "The same network; each of its layers sees 512 test images, without their names, with the mean and spread that "
+                         "training images have there.")}
 
-TEST_TIME = tuple(replace(trained, name=f"{trained.name}_{how}", title=f"{trained.title}, {_TEST_TIME[how][0]}", method="test_time", network=how, members=(trained,), chosen=_TEST_TIME[how][1])
+TEST_TIME = tuple(replace(trained, name=f"{trained.name}_{how}", title=f"{trained.title}, {_TEST_TIME[how][0]}", method="test_time",
+                          network=how, members=(trained,), chosen=_TEST_TIME[how][1])
               for trained, how in ((AT_HOME, "turned"), (AVERAGED, "turned"), (AVERAGED, "statistics")))
 
-ABLATIONS = tuple(replace(FINE_TUNED, name=f"fine_tuned_{name}", title=f"{FINE_TUNED.title}, {words}", protocols=(), **changes) for name, words, changes in (
+ABLATIONS = tuple(replace(FINE_TUNED, name=f"fine_tuned_{name}", title=f"{FINE_TUNED.title}, {words}", protocols=(), **changes)
+                  for name, words, changes in (
     ("whole_image", "whole images", {"pixels": Pixels(64)}), ("one_stain", "no stain augmentation", {"stain": {}}),
     ("other_cameras", "with random blur, noise and hidden edges", {"camera": dict(blur=2.0, noise=0.05, window=0.2)}),
     ("learning_normalisation", "batch normalisation learns", {"arguments": {"freeze_normalisation": False}}),
     ("no_imagenet", "random weights to begin with", {"weights": "random", "arguments": {"freeze_normalisation": False}}),
-    ("plain", "whole images, no stain augmentation, batch normalisation learns", {"pixels": Pixels(64), "stain": {}, "arguments": {"freeze_normalisation": False}})))
+    ("plain", "whole images, no stain augmentation, batch normalisation learns",
+     {"pixels": Pixels(64), "stain": {}, "arguments": {"freeze_normalisation": False}})))
 
 # %% ../nbs/20_recipes.ipynb #cell28
 RECIPES = {recipe.name: recipe for recipe in (
-    COLOUR, SRAVANI, HYBRID_NETWORK, *_MEMBERS, *HYBRID, *ENSEMBLE, KHALIL, KHALIL_PLAIN, KHALIL_MOBILENET, KHALIL_SCRATCH, JARJEES, JARJEES_VGG16, JARJEES_MOBILENET,
+    COLOUR, SRAVANI, HYBRID_NETWORK, *_MEMBERS, *HYBRID, *ENSEMBLE, KHALIL, KHALIL_PLAIN, KHALIL_MOBILENET, KHALIL_SCRATCH, JARJEES,
+    JARJEES_VGG16, JARJEES_MOBILENET,
     *ASGHAR_FROZEN, *ASGHAR_READINGS, ASGHAR_TEN, ASGHAR, FINE_TUNED, AVERAGED, AT_HOME, ON_FEW, *TEST_TIME, *ABLATIONS)}
 
 
-ACROSS = (COLOUR.name, SRAVANI.name, ASGHAR.name, "asghar2023_mobilenetv2", "asghar2023_vgg16", FINE_TUNED.name, AVERAGED.name, *(recipe.name for recipe in (*TEST_TIME[1:], *ABLATIONS)))  # what is run where one laboratory after the other is left out
+ACROSS = (COLOUR.name, SRAVANI.name, ASGHAR.name, "asghar2023_mobilenetv2", "asghar2023_vgg16", FINE_TUNED.name, AVERAGED.name,
+          *(recipe.name for recipe in (*TEST_TIME[1:], *ABLATIONS)))  # what is run where one laboratory after the other is left out
 
 
 def get_recipe(

@@ -74,7 +74,8 @@ def _log_to(file: Path) -> None:
     logger = logging.getLogger("papermill")
     logger.handlers, logger.propagate = [], False
     logger.setLevel(logging.INFO)
-    for handler, keep in ((logging.FileHandler(file, mode="w", encoding="utf-8"), _readable), (logging.StreamHandler(sys.stdout), _progress)):
+    for handler, keep in ((logging.FileHandler(file, mode="w", encoding="utf-8"), _readable),
+                          (logging.StreamHandler(sys.stdout), _progress)):
         handler.addFilter(keep)
         logger.addHandler(handler)
 
@@ -126,7 +127,8 @@ WIDGET = "application/vnd.jupyter.widget-view+json"  # of a progress bar
 
 
 def _strip(cell) -> None:
-    "Leave out of a cell what a reader of the report does not need: badges, links to files that are not sent along, messages on stderr, progress bars."
+    """Leave out of a cell what a reader of the report does not need: badges, links to files that are not sent along, messages on stderr,
+    progress bars."""
     if cell.cell_type == "markdown":
         cell.source = re.sub(r"(?<!!)\[([^\]]*)\]\((?!https?:|#)[^)]*\)", r"\1", BADGE.sub("", cell.source))
     else:
@@ -210,4 +212,5 @@ def write_report(
 ) -> Path:
     "Write the run's `report.html` from its executed chapters."
     manifest = read_json(run.folder / "manifest.json")
-    return write_page(run.folder / "report.html", f"{manifest['data']}, profile {manifest['profile']['name']}, seed {manifest['seed']}", notebooks, manifest)
+    return write_page(run.folder / "report.html", f"{manifest['data']}, profile {manifest['profile']['name']}, seed {manifest['seed']}",
+                      notebooks, manifest)

@@ -18,29 +18,49 @@ from .metrics import confusion, on, over_seeds, per_class
 from .recipes import PAPERS
 
 # %% ../nbs/55_reporting.ipynb #cell6
-PEOPLE = {"AUTHORS": "for the authors of the study", "DATA": "for the authors of the data set", "CLINIC": "for those who would use it on patients"}
+PEOPLE = {"AUTHORS": "for the authors of the study", "DATA": "for the authors of the data set",
+          "CLINIC": "for those who would use it on patients"}
 CLAIM = {
-    "1-2 title and abstract name the method": "objective", "3 background and intended use": "AUTHORS", "4 aims and hypotheses": "objective", "5 prospective or retrospective": "retrospective",
-    "6 goal of the study": "objective", "7 sources of the data": "source", "8 which images were eligible": "eligible", "9 preprocessing": "preprocessing", "10 subsets of the data": "subset",
-    "11 de-identification": "DATA", "12 missing data": "eligible", "13 how the images were acquired": "DATA", "14 reference standard": "labels", "15 why this reference standard": "DATA",
-    "16 who annotated": "DATA", "17 annotation of the test set": "labels", "18 agreement between annotators": "DATA", "19 how the data were split": "split", "20 level at which the parts are disjoint": "leakage",
-    "21 size of the sample": "size", "22 the model": "model", "23 software": "software", "24 first weights": "weights", "25 training": "training", "26 how the final model was chosen": "selection",
-    "27 ensembles": "model", "28 measures of performance": "performance", "29 uncertainty": "uncertainty", "30 robustness": "elsewhere", "31 explainability": "explained",
-    "32 internal evaluation": "performance", "33 external evaluation": "elsewhere", "34 registration": "AUTHORS", "35 images included and excluded": "eligible", "36 demography and clinic": "DATA",
-    "37 performance on each part": "performance", "38 estimates with their precision": "uncertainty", "39 where it fails": "failures", "40 limitations": "AUTHORS",
-    "41 what it means for practice": "CLINIC", "42 protocol": "open", "43 software, model and data available": "open", "44 funding": "AUTHORS"}
+    "1-2 title and abstract name the method": "objective", "3 background and intended use": "AUTHORS", "4 aims and hypotheses": "objective",
+    "5 prospective or retrospective": "retrospective",
+    "6 goal of the study": "objective", "7 sources of the data": "source", "8 which images were eligible": "eligible",
+    "9 preprocessing": "preprocessing", "10 subsets of the data": "subset",
+    "11 de-identification": "DATA", "12 missing data": "eligible", "13 how the images were acquired": "DATA",
+    "14 reference standard": "labels", "15 why this reference standard": "DATA",
+    "16 who annotated": "DATA", "17 annotation of the test set": "labels", "18 agreement between annotators": "DATA",
+    "19 how the data were split": "split", "20 level at which the parts are disjoint": "leakage",
+    "21 size of the sample": "size", "22 the model": "model", "23 software": "software", "24 first weights": "weights",
+    "25 training": "training", "26 how the final model was chosen": "selection",
+    "27 ensembles": "model", "28 measures of performance": "performance", "29 uncertainty": "uncertainty", "30 robustness": "elsewhere",
+    "31 explainability": "explained",
+    "32 internal evaluation": "performance", "33 external evaluation": "elsewhere", "34 registration": "AUTHORS",
+    "35 images included and excluded": "eligible", "36 demography and clinic": "DATA",
+    "37 performance on each part": "performance", "38 estimates with their precision": "uncertainty", "39 where it fails": "failures",
+    "40 limitations": "AUTHORS",
+    "41 what it means for practice": "CLINIC", "42 protocol": "open", "43 software, model and data available": "open",
+    "44 funding": "AUTHORS"}
 TRIPOD = {
-    "1-2 title and abstract": "objective", "3 background, users, known inequalities": "AUTHORS", "4 objectives": "objective", "5 source and dates of the data": "source", "6 participants and setting": "DATA",
-    "7 data preparation": "preprocessing", "8 outcome and its assessment": "labels", "9 predictors": "preprocessing", "10 sample size": "size", "11 missing data": "eligible", "12 analysis and model": "training",
-    "13 class imbalance": "imbalance", "14 fairness": "CLINIC", "15 output of the model": "output", "16 training against evaluation data": "split", "17 ethical approval": "AUTHORS",
-    "18 open science": "open", "19 involvement of patients": "AUTHORS", "20 flow and kinds of images": "eligible", "21 numbers in each analysis": "split", "22 the model in full": "model",
-    "23 performance, with its heterogeneity": "uncertainty", "24 updates of the model": "selection", "25 interpretation": "AUTHORS", "26 limitations": "AUTHORS", "27 use with poor or missing input": "CLINIC"}
+    "1-2 title and abstract": "objective", "3 background, users, known inequalities": "AUTHORS", "4 objectives": "objective",
+    "5 source and dates of the data": "source", "6 participants and setting": "DATA",
+    "7 data preparation": "preprocessing", "8 outcome and its assessment": "labels", "9 predictors": "preprocessing",
+    "10 sample size": "size", "11 missing data": "eligible", "12 analysis and model": "training",
+    "13 class imbalance": "imbalance", "14 fairness": "CLINIC", "15 output of the model": "output",
+    "16 training against evaluation data": "split", "17 ethical approval": "AUTHORS",
+    "18 open science": "open", "19 involvement of patients": "AUTHORS", "20 flow and kinds of images": "eligible",
+    "21 numbers in each analysis": "split", "22 the model in full": "model",
+    "23 performance, with its heterogeneity": "uncertainty", "24 updates of the model": "selection", "25 interpretation": "AUTHORS",
+    "26 limitations": "AUTHORS", "27 use with poor or missing input": "CLINIC"}
 REFORMS = {
-    "1a what the claim is about": "objective", "1b why it matters": "AUTHORS", "1c why machine learning": "AUTHORS", "2a data": "open", "2b code": "open", "2c environment": "software", "2d documentation": "open",
-    "2e a script that reproduces the result": "open", "3a source": "source", "3b sampling frame": "DATA", "3c why these data": "AUTHORS", "3d outcome": "labels", "3e sample size": "size", "3f missing data": "eligible",
-    "3g how representative": "DATA", "4a what was excluded": "eligible", "4b impossible or corrupt images": "eligible", "4c transformations": "preprocessing", "5a model": "model", "5b why this model": "AUTHORS",
-    "5c how it was evaluated": "split", "5d how it was chosen": "selection", "5e hyperparameters": "training", "5f baselines": "baseline", "6a training and test apart": "split", "6b dependencies and copies": "leakage",
-    "6c is an input a proxy for the outcome": "baseline", "7a measures": "performance", "7b uncertainty": "uncertainty", "7c tests": "baseline", "8a evidence for other settings": "elsewhere", "8b where it does not hold": "CLINIC"}
+    "1a what the claim is about": "objective", "1b why it matters": "AUTHORS", "1c why machine learning": "AUTHORS", "2a data": "open",
+    "2b code": "open", "2c environment": "software", "2d documentation": "open",
+    "2e a script that reproduces the result": "open", "3a source": "source", "3b sampling frame": "DATA", "3c why these data": "AUTHORS",
+    "3d outcome": "labels", "3e sample size": "size", "3f missing data": "eligible",
+    "3g how representative": "DATA", "4a what was excluded": "eligible", "4b impossible or corrupt images": "eligible",
+    "4c transformations": "preprocessing", "5a model": "model", "5b why this model": "AUTHORS",
+    "5c how it was evaluated": "split", "5d how it was chosen": "selection", "5e hyperparameters": "training", "5f baselines": "baseline",
+    "6a training and test apart": "split", "6b dependencies and copies": "leakage",
+    "6c is an input a proxy for the outcome": "baseline", "7a measures": "performance", "7b uncertainty": "uncertainty",
+    "7c tests": "baseline", "8a evidence for other settings": "elsewhere", "8b where it does not hold": "CLINIC"}
 CHECKLISTS = {"CLAIM 2024": CLAIM, "TRIPOD+AI": TRIPOD, "REFORMS": REFORMS}
 
 # %% ../nbs/55_reporting.ipynb #cell8
@@ -53,16 +73,20 @@ def _about_data(same: Sequence[Outcome]) -> dict[str, str]:
     counted = ", ".join(f"{n:,} {part}" for part, n in used.items())
     copies = f"{overlap['overlap']:,} of {overlap['evaluated']:,} test images show a cell, photograph, slide or patient that was trained on"
     return {
-        "source": f"{entry.title}: {entry.source}; licence: {entry.licence}; {entry.citation}." if entry else "A laboratory's own images; they are not public.",
+        "source": f"{entry.title}: {entry.source}; licence: {entry.licence}; {entry.citation}."
+        if entry else "A laboratory's own images; they are not public.",
         "retrospective": "Retrospective: images that existed before the study.",
-        "eligible": f"{sum(used.values()):,} images were used and {facts['excluded']:,} excluded, each with its reason in `tables/excluded.csv` of the run. Nothing was imputed.",
+        "eligible": f"{sum(used.values()):,} images were used and {facts['excluded']:,} excluded, each with its reason in "
+                    "`tables/excluded.csv` of the run. Nothing was imputed.",
         "preprocessing": f"Pixels: {same[0].pixels}. Augmentation: {record['recipe']['augmentation'] or 'none'}.",
         "subset": f"At most {record['recipe']['images']:,} images." if record["recipe"]["images"] else "All images that were not excluded.",
         "labels": f"The labels of the data set: {', '.join(facts['classes'])}. They were taken as they are.",
-        "split": f"Protocol {facts['protocol']}, seed {facts['split_seed']}: {counted}. Hash of the split {facts['split_hash'][:12]}, of the data {facts['data_hash'][:12]}.",
+        "split": f"Protocol {facts['protocol']}, seed {facts['split_seed']}: {counted}. Hash of the split {facts['split_hash'][:12]}, of "
+                 f"the data {facts['data_hash'][:12]}.",
         "leakage": f"{copies[0].upper()}{copies[1:]}.",
         "size": f"{len(test):,} test images in {test['group'].nunique():,} groups, by what was there and not by a calculation.",
-        "imbalance": f"From {counts.min():,} ({counts.idxmin()}) to {counts.max():,} ({counts.idxmax()}) images a class; macro-F1 stands beside the accuracy.",
+        "imbalance": f"From {counts.min():,} ({counts.idxmin()}) to {counts.max():,} ({counts.idxmax()}) images a class; macro-F1 stands "
+                     "beside the accuracy.",
     }
 
 # %% ../nbs/55_reporting.ipynb #cell9
@@ -73,19 +97,28 @@ def _about_model(same: Sequence[Outcome]) -> dict[str, str]:
     history, run = same[0].history, same[0].folder.parents[3]
     packages = ", ".join(f"{name} {version}" for name, version in place["packages"].items())
     answers = {
-        "objective": f"{record['title']}: naming {len(record['data']['classes'])} kinds of blood cell on images." + (f" It re-runs {paper.short}, {paper.title}." if paper else ""),
-        "model": f"{record['title']}; method: {recipe['method']}" + (f"; {record['parameters']:,} parameters" if "parameters" in record else "") + (f"; members: {', '.join(recipe['members'])}" if recipe["members"] else "") + ".",
+        "objective": f"{record['title']}: naming {len(record['data']['classes'])} kinds of blood cell on images."
+        + (f" It re-runs {paper.short}, {paper.title}." if paper else ""),
+        "model": f"{record['title']}; method: {recipe['method']}"
+        + (f"; {record['parameters']:,} parameters"
+           if "parameters" in record else "") + (f"; members: {', '.join(recipe['members'])}" if recipe["members"] else "") + ".",
         "weights": f"First weights: {record.get('weights', 'none')}; trainings with seeds {', '.join(str(one.seed) for one in same)}.",
-        "software": f"Python {place['python']}, {packages}, Keras on {place['keras_backend']}; {place['cpu']}, {', '.join(place['gpus']) or 'no GPU'}; commit {place['git_commit'][:10]}.",
+        "software": f"Python {place['python']}, {packages}, Keras on {place['keras_backend']}; {place['cpu']}, "
+                    f"{', '.join(place['gpus']) or 'no GPU'}; commit {place['git_commit'][:10]}.",
         "output": "A probability for each class; the class with the highest is the answer.",
-        "open": "The code is public (Apache-2.0); the record names its version; the predictions of every image lie beside it; `bloodcell experiment` runs it again.",
-        "baseline": "A colour baseline on the same data lies in the same run; `bloodcell compare` tests the difference, paired over groups." if (run / "experiments/colour_baseline").is_dir() else "",
-        "explained": "Grad-CAM, first activations and an embedding in the run's chapter on interpretation." if (run / "notebooks/10_interpretation.ipynb").is_file() else "",
+        "open": "The code is public (Apache-2.0); the record names its version; the predictions of every image lie beside it; `bloodcell "
+                "experiment` runs it again.",
+        "baseline": "A colour baseline on the same data lies in the same run; `bloodcell compare` tests the difference, paired over groups."
+        if (run / "experiments/colour_baseline").is_dir() else "",
+        "explained": "Grad-CAM, first activations and an embedding in the run's chapter on interpretation."
+        if (run / "notebooks/10_interpretation.ipynb").is_file() else "",
     }
     if history is not None:
-        answers["training"] = (f"{len(history)} of {sum(recipe['epochs'])} epochs, batches of {recipe['batch_size']}, learning rate {recipe['learning_rate']}, loss {recipe['loss']}. "
+        answers["training"] = (f"{len(history)} of {sum(recipe['epochs'])} epochs, batches of {recipe['batch_size']}, learning rate "
+                               f"{recipe['learning_rate']}, loss {recipe['loss']}. "
                                f"Open in the paper, chosen here: {record.get('chosen') or 'nothing'}")
-        answers["selection"] = f"The epoch with the lowest validation loss was kept: {same[0].kept_epoch}. The test images took no part. The model is not updated."
+        answers["selection"] = (f"The epoch with the lowest validation loss was kept: {same[0].kept_epoch}. The test images took no part. "
+                                "The model is not updated.")
     return answers
 
 # %% ../nbs/55_reporting.ipynb #cell10
@@ -96,11 +129,16 @@ def _about_results(same: Sequence[Outcome]) -> dict[str, str]:
     errors = confusion(tables[0]).stack()
     errors = errors[[true != said for true, said in errors.index]]
     left = same[0].protocol.removeprefix("without-")
-    spread = f"standard deviation over {len(same)} seeds {score['accuracy_sd']:.3f}" if len(same) > 1 else "one training, so its own variance is unknown"
+    spread = (f"standard deviation over {len(same)} seeds {score['accuracy_sd']:.3f}"
+              if len(same) > 1 else "one training, so its own variance is unknown")
     return {
-        "performance": f"Test accuracy {score['accuracy']:.3f}, balanced {score['balanced_accuracy']:.3f}, macro-F1 {score['macro_f1']:.3f}, Brier score {score['brier']:.3f}.",
-        "uncertainty": f"95 % interval of the accuracy by a bootstrap over {score['groups']:,} groups: {score['ci_low']:.3f} to {score['ci_high']:.3f}; {spread}.",
-        "failures": f"Hardest class: {each['f1'].idxmin()} (F1 {each['f1'].min():.2f})." + (f" Most frequent error: {errors.idxmax()[0]} taken for {errors.idxmax()[1]}, {int(errors.max())} times." if errors.max() else ""),
+        "performance": f"Test accuracy {score['accuracy']:.3f}, balanced {score['balanced_accuracy']:.3f}, macro-F1 "
+                       f"{score['macro_f1']:.3f}, Brier score {score['brier']:.3f}.",
+        "uncertainty": f"95 % interval of the accuracy by a bootstrap over {score['groups']:,} groups: {score['ci_low']:.3f} to "
+                       f"{score['ci_high']:.3f}; {spread}.",
+        "failures": f"Hardest class: {each['f1'].idxmin()} (F1 {each['f1'].min():.2f})."
+        + (f" Most frequent error: {errors.idxmax()[0]} taken for {errors.idxmax()[1]}, {int(errors.max())} times."
+           if errors.max() else ""),
         "elsewhere": f"Tested on {left}, a laboratory it was not trained on." if left != same[0].protocol else "",
     }
 
@@ -108,7 +146,8 @@ def _about_results(same: Sequence[Outcome]) -> dict[str, str]:
 def checklists(
     same: Sequence[Outcome],  # of one recipe and protocol, one per seed
 ) -> pd.DataFrame:
-    "One row per item of three checklists: `checklist`, `item`, `answer`, and `answered` (by the run, or not). Raises `BloodcellError` for an experiment without predictions."
+    """One row per item of three checklists: `checklist`, `item`, `answer`, and `answered` (by the run, or not). Raises `BloodcellError` for
+    an experiment without predictions."""
     if not same or not all(one.has_predictions for one in same):
         raise BloodcellError(f"{same[0].key if same else 'this run'} holds no predictions: run the experiment first")
     known = _about_data(same) | _about_model(same) | _about_results(same)
@@ -116,14 +155,17 @@ def checklists(
     for name, items in CHECKLISTS.items():
         for item, topic in items.items():
             answer = known.get(topic, "")
-            rows.append({"checklist": name, "item": item, "answer": answer or f"Open: {PEOPLE.get(topic, 'not done in this run')}.", "answered": bool(answer)})
+            rows.append({"checklist": name, "item": item, "answer": answer or f"Open: {PEOPLE.get(topic, 'not done in this run')}.",
+                         "answered": bool(answer)})
     return pd.DataFrame(rows)
 
 # %% ../nbs/55_reporting.ipynb #cell16
 OPEN_QUESTIONS = {
     "Motivation": ("Why was the data set made, by whom, and who paid for it?",),
-    "Collection": ("Which people does the blood come from (age, sex, origin, disease), and how were they chosen?", "Which microscope, camera, stain and staining machine took the pictures, and when?",
-                   "Who labelled the cells, how many people a cell, and how often did they disagree?", "Did an ethics committee and the patients agree, and how were names removed?"),
+    "Collection": ("Which people does the blood come from (age, sex, origin, disease), and how were they chosen?",
+                   "Which microscope, camera, stain and staining machine took the pictures, and when?",
+                   "Who labelled the cells, how many people a cell, and how often did they disagree?",
+                   "Did an ethics committee and the patients agree, and how were names removed?"),
     "Uses": ("For which patients, stains and machines may a network that learned from it be used, and for which not?",),
     "Maintenance": ("Who mends wrong labels, and where are they reported?",)}
 
@@ -133,7 +175,8 @@ def _composition(found: Audit) -> list[str]:
     images, counts, findings = found.images, found.images["label"].value_counts(), found.summary().set_index("finding")["count"]
     sizes = found.batches.iloc[0]
     return [f"{len(images):,} images of {len(counts)} classes: {', '.join(f'{label} {n:,}' for label, n in counts.sort_index().items())}.",
-            f"{images['group'].nunique():,} groups (patients, slides, photographs or cells, as far as the names tell); the largest has {images['group'].value_counts().max():,} images.",
+            f"{images['group'].nunique():,} groups (patients, slides, photographs or cells, as far as the names tell); the largest has "
+            f"{images['group'].value_counts().max():,} images.",
             f"Sizes and compressions: {len(found.batches)}; the commonest, {sizes['batch']}, has {sizes['share']:.1%} of the images.",
             f"Left out, because they are no image or of no class that is used: {findings['files excluded']:,} files.",
             f"Pairs that show the same picture: {len(found.pairs):,}; with two labels: {findings['pairs with two labels']:,}.",
@@ -147,7 +190,9 @@ def datasheet(
     "The datasheet of a data set as Markdown: what its images and the catalogue say, and the questions that stay open for its authors."
     facts = [f"Source: {entry.source}", f"Licence: {entry.licence}", f"To cite: {entry.citation}", f"Note: {entry.note}"]
     answers = {"Composition": _composition(found), "Distribution": [fact for fact in facts if not fact.endswith(": ")]}
-    lines = [f"# Datasheet: {entry.title}", "", "Made by `bloodcell audit`. What the images cannot tell is left open for the authors of the data set."]
+    lines = [f"# Datasheet: {entry.title}", "",
+             "Made by `bloodcell audit`. What the images cannot tell is left open for the authors of the data set."]
     for section in ("Motivation", "Composition", "Collection", "Uses", "Distribution", "Maintenance"):
-        lines += ["", f"## {section}", "", *(f"- {line}" for line in answers.get(section, ())), *(f"- Open: {question}" for question in OPEN_QUESTIONS.get(section, ()))]
+        lines += ["", f"## {section}", "", *(f"- {line}" for line in answers.get(section, ())),
+                  *(f"- Open: {question}" for question in OPEN_QUESTIONS.get(section, ()))]
     return "\n".join(lines) + "\n"

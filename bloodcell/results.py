@@ -60,7 +60,9 @@ def keep(
     folder: str | Path,  # a run's folder
     where: str | Path | None = None,  # default: `results` in home
 ) -> list[str]:
-    "Copy predictions, histories and records of the finished experiments of a run and its controls, or of a preset and its evaluations; their keys. Where a laboratory is left out, the training images are not copied. Raises `BloodcellError` where there is nothing to keep."
+    """Copy predictions, histories and records of the finished experiments of a run and its controls, or of a preset and its evaluations;
+    their keys. Where a laboratory is left out, the training images are not copied. Raises `BloodcellError` where there is nothing to
+    keep."""
     folder, where = Path(folder), Path(where or results_root())
     if (folder / "preset.keras").is_file():
         return _keep_preset(folder, where / folder.name)
@@ -75,7 +77,7 @@ def keep(
     for one in found:
         place = target / "experiments" / one.key
         table = one.predictions.drop(columns="site")
-        if one.protocol.startswith(WITHOUT):  # nothing is computed from the training images of four laboratories, and they are most of the megabytes
+        if one.protocol.startswith(WITHOUT):  # the training images are most of the megabytes, and nothing is computed from them
             table = table[table["split"] != "train"]
         write_table(table, place / "predictions.csv.xz")
         shutil.copyfile(one.folder / "record.json", place / "record.json")
@@ -112,7 +114,8 @@ def kept_controls(where: str | Path | None = None) -> pd.DataFrame:
     rows = []
     for file in sorted(Path(where or results_root()).glob("*/controls/controls.csv")):
         table = pd.read_csv(file).set_index("control")
-        rows.append({"data": read_json(file.parents[1] / "run.json")["data"], "n": table["n"].iloc[0], "chance": table["chance"].iloc[0]} | table["balanced_accuracy"].to_dict())
+        rows.append({"data": read_json(file.parents[1] / "run.json")["data"], "n": table["n"].iloc[0],
+                     "chance": table["chance"].iloc[0]} | table["balanced_accuracy"].to_dict())
     return pd.DataFrame(rows)
 
 
@@ -141,15 +144,18 @@ FIVE = "+".join(LABORATORIES)  # the data set in which each of five laboratories
 
 
 def kept_left_out(where: str | Path | None = None) -> list[Outcome]:
-    "The outcomes in which one of five laboratories was left out. Ablations were not run in all five and have a table of their own: `kept_ablations`."
+    """The outcomes in which one of five laboratories was left out. Ablations were not run in all five and have a table of their own:
+    `kept_ablations`."""
     ablations = {recipe.name for recipe in ABLATIONS}
     return [one for one in best_of(FIVE, where) if one.has_predictions and one.recipe.name not in ablations]
 
 
 def equally_long(recipe: str, data: str, protocols: set[str], where: str | Path | None = None) -> dict[str, list[Outcome]]:
-    "A recipe's trained outcomes with each of these protocols, from the longest profile that has them all: splits are compared at one length of training. Empty where there is none."
+    """A recipe's trained outcomes with each of these protocols, from the longest profile that has them all: splits are compared at one
+    length of training. Empty where there is none."""
     for facts, outcomes in sorted(kept(where).values(), key=lambda run: PROFILE_ORDER.index(run[0]["profile"]["name"]), reverse=True):
-        found = {protocol: same for (name, protocol), same in by_protocol([one for one in outcomes if one.status == "run"]).items() if name == recipe and protocol in protocols}
+        found = {protocol: same for (name, protocol), same in by_protocol([one for one in outcomes if one.status == "run"]).items()
+                 if name == recipe and protocol in protocols}
         if facts["data"] == data and set(found) == protocols:
             return found
     return {}
@@ -157,25 +163,30 @@ def equally_long(recipe: str, data: str, protocols: set[str], where: str | Path 
 
 def _right(outcomes: Sequence[Outcome], everything: bool = False) -> float:
     "The mean accuracy of trainings, on test images or on all images."
-    return float(np.mean([summary(one.predictions.assign(split="test") if everything else one.predictions)["accuracy"] for one in outcomes])) if outcomes else np.nan
+    return float(np.mean([summary(one.predictions.assign(split="test") if everything else one.predictions)["accuracy"]
+                          for one in outcomes])) if outcomes else np.nan
 
 
 def overview(where: str | Path | None = None) -> pd.DataFrame:
-    """One row per network, all values accuracies on its first data set: `claimed`; `as_the_paper` (its own protocol, or its own way of counting, where that differs);
-    `group_disjoint`, of a training as long; and `elsewhere`, the mean over laboratories that were each left out of the training. Empty where it was not measured. The last row is about two trainings of our network: the preset,
-    on its held-out cells of PBC; and `recipe`, the best one `elsewhere`."""
+    """One row per network, all values accuracies on its first data set: `claimed`; `as_the_paper` (its own protocol, or its own way of
+    counting, where that differs); `group_disjoint`, of a training as long; and `elsewhere`, the mean over laboratories that were each left
+    out of the training. Empty where it was not measured. The last row is about two trainings of our network: the preset, on its held-out
+    cells of PBC; and `recipe`, the best one `elsewhere`."""
     claims, rows = kept_claims(where=where), []
     scores = across(kept_left_out(where))
     left_out = dict(list(scores.groupby("recipe"))) if len(scores) else {}
     ours = max((FINE_TUNED.name, AVERAGED.name), key=lambda name: left_out[name]["macro_f1"].mean() if name in left_out else 0)
-    for recipe, data, own in (("sravani2023_cnn", "kaggle", "sravani2023"), ("khalil2022_vgg16_plain", "kaggle", "khalil2022"), ("asghar2023_cnn", "pbc", "all images"),
+    for recipe, data, own in (("sravani2023_cnn", "kaggle", "sravani2023"), ("khalil2022_vgg16_plain", "kaggle", "khalil2022"),
+                              ("asghar2023_cnn", "pbc", "all images"),
                               ("asghar2023_mobilenetv2", "pbc", ""), (ours, "pbc", "")):
         measured = claims[claims["measured_by"].eq(recipe) & claims["metric"].eq("accuracy") & claims["label"].eq("")]
         same = equally_long(recipe, data, {"group-disjoint", own} - {"", "all images"}, where)
         fair = same.get("group-disjoint", [])
         left = left_out[recipe]["accuracy"] if recipe in left_out else []
-        rows.append({"recipe": recipe, "network": FINE_TUNED.title if recipe == ours else get_recipe(recipe).title, "paper": PAPERS[get_recipe(recipe).paper].short if get_recipe(recipe).paper else "this study", "data": data,
-                     "claimed": measured["claimed"].max() if len(measured) else np.nan, "as_the_paper": _right(fair, everything=True) if own == "all images" else _right(same.get(own, [])),
+        rows.append({"recipe": recipe, "network": FINE_TUNED.title if recipe == ours else get_recipe(recipe).title,
+                     "paper": PAPERS[get_recipe(recipe).paper].short if get_recipe(recipe).paper else "this study", "data": data,
+                     "claimed": measured["claimed"].max() if len(measured) else np.nan,
+                     "as_the_paper": _right(fair, everything=True) if own == "all images" else _right(same.get(own, [])),
                      "group_disjoint": _right(fair), "elsewhere": np.mean(left) if len(left) else np.nan, "laboratories": len(left)})
     if preset := kept_preset(where=where):
         here = on(preset.own, "test")
@@ -184,41 +195,53 @@ def overview(where: str | Path | None = None) -> pd.DataFrame:
 
 # %% ../nbs/51_results.ipynb #cell12
 def kept_ablations(where: str | Path | None = None) -> pd.DataFrame:
-    """What the ingredients of `fine_tuned` are worth. One row per laboratory left out and recipe, of runs that took an ingredient away; the whole recipe of the same run comes first: training `images`, `epochs`,
-    the columns of `bloodcell.laboratories.across`, and the `difference` of the accuracy, `difference_low`, `difference_high` and `p_holm` of `bloodcell.uncertainty.compare`. Empty where no such run is kept."""
+    """What the ingredients of `fine_tuned` are worth. One row per laboratory left out and recipe, of runs that took an ingredient away; the
+    whole recipe of the same run comes first: training `images`, `epochs`, the columns of `bloodcell.laboratories.across`, and the
+    `difference` of the accuracy, `difference_low`, `difference_high` and `p_holm` of `bloodcell.uncertainty.compare`. Empty where no such
+    run is kept."""
     names, tables = [FINE_TUNED.name, *(recipe.name for recipe in ABLATIONS)], []
     for _, outcomes in kept(where).values():
         found = by_protocol(outcomes)
         for protocol in sorted({one.protocol for one in outcomes if one.recipe.name in names[1:]}):
             same = {name: found[name, protocol] for name in names if (name, protocol) in found}
             if FINE_TUNED.name in same:
-                against = compare({name: [one.predictions for one in each] for name, each in same.items()}).set_index("model").rename(columns={"ci_low": "difference_low", "ci_high": "difference_high"})
-                length = pd.DataFrame([{"images": each[0].record["data"]["images"]["train"], "epochs": each[0].record["recipe"]["epochs"][0]} for each in same.values()])
-                tables.append(length.join(across([one for each in same.values() for one in each])).join(against[["difference", "difference_low", "difference_high", "p_holm"]], on="recipe"))
+                against = compare({name: [one.predictions for one in each] for name, each in same.items()}).set_index("model")
+                against = against.rename(columns={"ci_low": "difference_low", "ci_high": "difference_high"})
+                length = pd.DataFrame([{"images": each[0].record["data"]["images"]["train"],
+                                        "epochs": each[0].record["recipe"]["epochs"][0]} for each in same.values()])
+                scores = across([one for each in same.values() for one in each])
+                tables.append(length.join(scores).join(against[["difference", "difference_low", "difference_high", "p_holm"]], on="recipe"))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def kept_speeds(where: str | Path | None = None) -> pd.DataFrame:
-    "How fast networks were trained and on what: one row per recipe and device, with images a second (the images of an epoch times epochs, by the seconds of the training)."
+    """How fast networks were trained and on what: one row per recipe and device, with images a second (the images of an epoch times epochs,
+    by the seconds of the training)."""
     rows = []
     for _, outcomes in kept(where).values():
         for one in outcomes:
             place = one.record["environment"]
             if one.history is not None and one.recipe.method == "network" and not one.recipe.fold:
                 device = ", ".join(place["gpus"]) if place.get("gpus") else f"{place['cpu']}, {place['cpu_count']} cores"
+                images = (one.recipe.balanced or one.record["data"]["images"]["train"]) * len(one.history)
                 rows.append({"recipe": one.recipe.name, "pixels": one.pixels, "device": device, "backend": place["keras_backend"],
-                             "images_a_second": (one.recipe.balanced or one.record["data"]["images"]["train"]) * len(one.history) / max(one.record["seconds"], 1)})
+                             "images_a_second": images / max(one.record["seconds"], 1)})
     table = pd.DataFrame(rows, columns=["recipe", "pixels", "device", "backend", "images_a_second"])
     return table.groupby(["recipe", "pixels", "device", "backend"], sort=False)["images_a_second"].max().round().reset_index()
 
 
 def kept_trust(where: str | Path | None = None) -> pd.DataFrame:
-    "What the probabilities of networks are worth: `cells` (held out, or of a laboratory left out), and the columns of `bloodcell.calibration.trust_table`."
-    places = [(f"{data}, held out", [one for one in best_of(data, where) if one.protocol == "group-disjoint"]) for data in ("pbc", "kaggle", "lisc")]
+    """What the probabilities of networks are worth: `cells` (held out, or of a laboratory left out), and the columns of
+    `bloodcell.calibration.trust_table`."""
+    places = [(f"{data}, held out", [one for one in best_of(data, where) if one.protocol == "group-disjoint"])
+              for data in ("pbc", "kaggle", "lisc")]
     elsewhere, tables = kept_left_out(where), []
-    places += [(f"{protocol.removeprefix(WITHOUT)}, left out", [one for one in elsewhere if one.protocol == protocol]) for protocol in sorted({one.protocol for one in elsewhere})]
+    places += [(f"{protocol.removeprefix(WITHOUT)}, left out", [one for one in elsewhere if one.protocol == protocol])
+               for protocol in sorted({one.protocol for one in elsewhere})]
     for cells, found in places:
-        trained = by_protocol([one for one in found if one.status == "run" and one.recipe.method in ("network", "head") and not one.recipe.fold])
+        trained = by_protocol([one
+                               for one in found if one.status == "run" and one.recipe.method in ("network", "head")
+                               and not one.recipe.fold])
         tables.append(trust_table({recipe: [one.predictions for one in same] for (recipe, _), same in trained.items()}).assign(cells=cells))
     return pd.concat(tables, ignore_index=True)[["cells", "recipe", "seeds", *TRUST]]
 
@@ -249,29 +272,37 @@ def kept_preset(name: str = "preset", where: str | Path | None = None) -> KeptPr
         return None
     places = {path.parent.name: path.parent for path in sorted(folder.glob("evaluations/*/predictions.csv.xz"))}
     return KeptPreset(read_json(folder / "record.json"), read_predictions(folder / "predictions.csv.xz"),
-                      {data: (read_predictions(place / "predictions.csv.xz"), pd.read_csv(place / "unknown.csv.xz")) for data, place in places.items()})
+                      {data: (read_predictions(place / "predictions.csv.xz"), pd.read_csv(place / "unknown.csv.xz"))
+                       for data, place in places.items()})
 
 # %% ../nbs/51_results.ipynb #cell15
 def preset_scores(preset: KeptPreset) -> pd.DataFrame:
-    "One row per set of test cells, held out or of a laboratory not trained on: the scores of `bloodcell.laboratories.worth`, `calibration_error`, and the share called `strange`."
+    """One row per set of test cells, held out or of a laboratory not trained on: the scores of `bloodcell.laboratories.worth`,
+    `calibration_error`, and the share called `strange`."""
     own = on(preset.own, "test")
-    tables = {f"{site}, held out": own[own["site"] == site] for site in own["site"].unique()} | {f"{data}, not trained on": known for data, (known, _) in preset.elsewhere.items()}
-    rows = [{"cells": name} | worth([table]) | {"calibration_error": calibration_error(table), "strange": float((table["strangeness"] > preset.record["strangest"]).mean())}
+    tables = {f"{site}, held out": own[own["site"] == site]
+              for site in own["site"].unique()} | {f"{data}, not trained on": known for data, (known, _) in preset.elsewhere.items()}
+    rows = [{"cells": name} | worth([table]) | {"calibration_error": calibration_error(table),
+                                                "strange": float((table["strangeness"] > preset.record["strangest"]).mean())}
             for name, table in tables.items()]
     return pd.DataFrame(rows).drop(columns=["macro_f1_sd", "seeds"])
 
 
 def kept_unknown(preset: KeptPreset) -> pd.DataFrame:
-    "One row per kind of picture that is none of the preset's classes, beside known cells (`against`): `bloodcell.calibration.by_kind`, of unknown cells of other laboratories, and of pictures that show no cell."
+    """One row per kind of picture that is none of the preset's classes, beside known cells (`against`): `bloodcell.calibration.by_kind`, of
+    unknown cells of other laboratories, and of pictures that show no cell."""
     held, limit = on(preset.own, "test"), preset.record["strangest"]
     held = held[held["site"] == "pbc"]
     tables = []
     for data, (known, unknown) in preset.elsewhere.items():
         if "kind" in unknown:
-            tables += [by_kind(cells, unknown, limit).assign(of=data, against=name) for name, cells in ((data, known), ("pbc, held out", held))]
+            tables += [by_kind(cells, unknown, limit).assign(of=data, against=name)
+                       for name, cells in ((data, known), ("pbc, held out", held))]
     shipped = presets.load(presets.names()[0])
-    nothing = pd.concat([presets.classify(shipped, pictures).assign(kind=kind) for kind, pictures in presets.no_cells().items()], ignore_index=True)
-    tables.append(by_kind(held, nothing.assign(group=[f"picture {number}" for number in nothing.index]), limit).assign(of="no laboratory", against="pbc, held out"))
+    nothing = pd.concat([presets.classify(shipped, pictures).assign(kind=kind) for kind, pictures in presets.no_cells().items()],
+                        ignore_index=True)
+    tables.append(by_kind(held, nothing.assign(group=[f"picture {number}" for number in nothing.index]),
+                          limit).assign(of="no laboratory", against="pbc, held out"))
     table = pd.concat(tables, ignore_index=True)
     return table[["of", "kind", "against", *table.columns.drop(["of", "kind", "against"])]]
 
@@ -280,8 +311,10 @@ def model_card(preset: KeptPreset, unknown: pd.DataFrame) -> str:
     "What a user of the preset has to know, as Markdown, from its record, its predictions and `kept_unknown`."
     record, scores = preset.record, preset_scores(preset)
     data = "\n".join(f"- {site['title']}: {site['images']:,} images, {site['licence']}" for site in record["trained_on"])
-    lines = "\n".join(f"| {row.cells} | {row.accuracy:.3f} | {row.macro_f1:.3f} ({row.ci_low:.3f} to {row.ci_high:.3f}) | {row.n:,} in {row.groups:,} | {row.strange:.0%} |" for row in scores.itertuples())
-    strangers = "; ".join(f"{row.kind} {row.auroc_strangeness:.2f}" for row in unknown[unknown["of"] == unknown["against"]].itertuples()) or "not measured"
+    lines = "\n".join(f"| {row.cells} | {row.accuracy:.3f} | {row.macro_f1:.3f} ({row.ci_low:.3f} to {row.ci_high:.3f}) | {row.n:,} in "
+                      f"{row.groups:,} | {row.strange:.0%} |" for row in scores.itertuples())
+    strangers = "; ".join(f"{row.kind} {row.auroc_strangeness:.2f}"
+                          for row in unknown[unknown["of"] == unknown["against"]].itertuples()) or "not measured"
     return f"""# Model card
 
 **What it is.** {record['recipe']}, version {record['version']}: EfficientNet-Lite0 behind a search for the nucleus, for pictures of one stained blood cell. Classes: {', '.join(record['classes'])}.
@@ -301,12 +334,13 @@ Neither set says much about the people the blood came from: no age, no sex, no d
 {lines}
 
 **What it cannot do.** Blasts, plasma cells, variant lymphocytes, smudge cells and pictures of several cells (`mixt` in LISC) are none of its classes; it assigns them to one of its own, and its strangeness score finds only a part of them (AUROC against known cells of the same laboratory: {strangers}). Stages of immature granulocytes are one class. Other stains and cameras cost accuracy, as the table says.
-"""
+"""  # noqa: E501
 
 # %% ../nbs/51_results.ipynb #cell17
 @dataclass(frozen=True)
 class PaperOutput:
-    "A figure or table of a paper: its number there, what it shows, the chapter and the file (a pattern) that make it again, and the recipe whose network it needs, if any."
+    """A figure or table of a paper: its number there, what it shows, the chapter and the file (a pattern) that make it again, and the
+    recipe whose network it needs, if any."""
     paper: str
     number: str
     shows: str
@@ -330,31 +364,47 @@ DATA_OF = {"khalil2022": "kaggle", "sravani2023": "kaggle", "jarjees2022": "pbc"
 OUTPUTS = (
     PaperOutput("khalil2022", "", "augmented examples", "03_augmentation", "figures/augmentation_khalil2022.png"),
     PaperOutput("khalil2022", "", "layers and parameters", "06_khalil_vgg16", "figures/network_khalil2022.png", "khalil2022_vgg16"),
-    PaperOutput("khalil2022", "", "accuracy, loss and F-score over both stages", "06_khalil_vgg16", "figures/curves_khalil2022_*.png", "khalil2022_vgg16"),
-    PaperOutput("khalil2022", "", "predicted class of the first 100 test images", "06_khalil_vgg16", "tables/khalil2022_first_100.csv", "khalil2022_vgg16"),
+    PaperOutput("khalil2022", "", "accuracy, loss and F-score over both stages", "06_khalil_vgg16", "figures/curves_khalil2022_*.png",
+                "khalil2022_vgg16"),
+    PaperOutput("khalil2022", "", "predicted class of the first 100 test images", "06_khalil_vgg16", "tables/khalil2022_first_100.csv",
+                "khalil2022_vgg16"),
     PaperOutput("khalil2022", "", "pictures with their predictions", "06_khalil_vgg16", "figures/khalil2022_*.png", "khalil2022_vgg16"),
     PaperOutput("sravani2023", "", "counts, empty and duplicate records", "05_sravani_hybrid", "tables/sravani2023_hybrid_counts.csv"),
     PaperOutput("sravani2023", "", "layers and parameters of the CNN", "04_sravani_cnn", "notebooks/04_sravani_cnn.ipynb"),
-    PaperOutput("sravani2023", "", "accuracy and loss over the epochs", "04_sravani_cnn", "figures/curves_sravani2023_cnn_*.png", "sravani2023_cnn"),
-    PaperOutput("sravani2023", "", "precision, recall and F1 of each class", "04_sravani_cnn", "tables/sravani2023_cnn_per_class.csv", "sravani2023_cnn"),
-    PaperOutput("sravani2023", "", "first three features of training and test cells", "05_sravani_hybrid", "figures/sravani2023_features.png", "sravani2023_hybrid_network"),
-    PaperOutput("sravani2023", "", "a confusion matrix for each classifier", "05_sravani_hybrid", "figures/confusion_sravani2023_hybrid.png", "sravani2023_hybrid_knn"),
+    PaperOutput("sravani2023", "", "accuracy and loss over the epochs", "04_sravani_cnn", "figures/curves_sravani2023_cnn_*.png",
+                "sravani2023_cnn"),
+    PaperOutput("sravani2023", "", "precision, recall and F1 of each class", "04_sravani_cnn", "tables/sravani2023_cnn_per_class.csv",
+                "sravani2023_cnn"),
+    PaperOutput("sravani2023", "", "first three features of training and test cells", "05_sravani_hybrid",
+                "figures/sravani2023_features.png", "sravani2023_hybrid_network"),
+    PaperOutput("sravani2023", "", "a confusion matrix for each classifier", "05_sravani_hybrid",
+                "figures/confusion_sravani2023_hybrid.png", "sravani2023_hybrid_knn"),
     PaperOutput("jarjees2022", "Figure 1", "framework of the system", "07_jarjees_vgg19", "figures/framework_jarjees2022.png"),
     PaperOutput("jarjees2022", "Figure 2", "augmented cells", "03_augmentation", "figures/augmentation_jarjees2022.png"),
     PaperOutput("jarjees2022", "Figure 3", "the network", "07_jarjees_vgg19", "figures/network_jarjees2022.png", "jarjees2022_vgg19"),
-    PaperOutput("jarjees2022", "Figure 4", "channels of the first convolution for one cell", "07_jarjees_vgg19", "figures/activations_jarjees2022.png", "jarjees2022_vgg19"),
-    PaperOutput("jarjees2022", "Figure 5", "confusion matrix with its rates, from the printed counts", "07_jarjees_vgg19", "figures/confusion_jarjees2022_printed.png"),
-    PaperOutput("jarjees2022", "Figure 5", "confusion matrix with its rates, trained again", "07_jarjees_vgg19", "figures/confusion_jarjees2022_*_validation.png", "jarjees2022_vgg19"),
-    PaperOutput("jarjees2022", "Figure 6", "accuracy and loss over the training", "07_jarjees_vgg19", "figures/curves_jarjees2022_*.png", "jarjees2022_vgg19"),
-    PaperOutput("jarjees2022", "Table 1", "comparison with other works", "07_jarjees_vgg19", "tables/jarjees2022_comparison.csv", "jarjees2022_vgg19"),
+    PaperOutput("jarjees2022", "Figure 4", "channels of the first convolution for one cell", "07_jarjees_vgg19",
+                "figures/activations_jarjees2022.png", "jarjees2022_vgg19"),
+    PaperOutput("jarjees2022", "Figure 5", "confusion matrix with its rates, from the printed counts", "07_jarjees_vgg19",
+                "figures/confusion_jarjees2022_printed.png"),
+    PaperOutput("jarjees2022", "Figure 5", "confusion matrix with its rates, trained again", "07_jarjees_vgg19",
+                "figures/confusion_jarjees2022_*_validation.png", "jarjees2022_vgg19"),
+    PaperOutput("jarjees2022", "Figure 6", "accuracy and loss over the training", "07_jarjees_vgg19", "figures/curves_jarjees2022_*.png",
+                "jarjees2022_vgg19"),
+    PaperOutput("jarjees2022", "Table 1", "comparison with other works", "07_jarjees_vgg19", "tables/jarjees2022_comparison.csv",
+                "jarjees2022_vgg19"),
     PaperOutput("asghar2023", "Table 1", "images of each class", "01_data", "tables/counts.csv"),
     PaperOutput("asghar2023", "Figure 1", "a cell of each class", "08_asghar_backbones", "figures/asghar2023_classes.png"),
-    PaperOutput("asghar2023", "Table 2", "accuracy and errors of eight backbones", "08_asghar_backbones", "tables/asghar2023_errors.csv", "asghar2023_resnet50"),
+    PaperOutput("asghar2023", "Table 2", "accuracy and errors of eight backbones", "08_asghar_backbones", "tables/asghar2023_errors.csv",
+                "asghar2023_resnet50"),
     PaperOutput("asghar2023", "Figure 3", "the network", "09_asghar_cnn", "figures/network_asghar2023_cnn.png"),
-    PaperOutput("asghar2023", "Figure 4", "loss and accuracy over the epochs", "09_asghar_cnn", "figures/curves_asghar2023_cnn_*.png", "asghar2023_cnn"),
-    PaperOutput("asghar2023", "Table 3", "confusion matrix of all images", "09_asghar_cnn", "figures/confusion_asghar2023_cnn_all.png", "asghar2023_cnn"),
-    PaperOutput("asghar2023", "Table 4", "precision, F-measure and recall of each class", "09_asghar_cnn", "tables/asghar2023_cnn_per_class.csv", "asghar2023_cnn"),
-    PaperOutput("asghar2023", "Table 5", "comparison with other works", "09_asghar_cnn", "tables/asghar2023_comparison.csv", "asghar2023_cnn"),
+    PaperOutput("asghar2023", "Figure 4", "loss and accuracy over the epochs", "09_asghar_cnn", "figures/curves_asghar2023_cnn_*.png",
+                "asghar2023_cnn"),
+    PaperOutput("asghar2023", "Table 3", "confusion matrix of all images", "09_asghar_cnn", "figures/confusion_asghar2023_cnn_all.png",
+                "asghar2023_cnn"),
+    PaperOutput("asghar2023", "Table 4", "precision, F-measure and recall of each class", "09_asghar_cnn",
+                "tables/asghar2023_cnn_per_class.csv", "asghar2023_cnn"),
+    PaperOutput("asghar2023", "Table 5", "comparison with other works", "09_asghar_cnn", "tables/asghar2023_comparison.csv",
+                "asghar2023_cnn"),
 )
 
 
@@ -363,6 +413,7 @@ def outputs_table(where: str | Path | None = None) -> pd.DataFrame:
     rows = []
     for output in OUTPUTS:
         data = "lisc" if output.recipe.startswith("sravani2023_hybrid") else DATA_OF[output.paper]
-        rows.append({"paper": PAPERS[output.paper].short, "number": output.number or "unnumbered", "shows": output.shows, "chapter": output.chapter, "file": output.file,
+        rows.append({"paper": PAPERS[output.paper].short, "number": output.number or "unnumbered", "shows": output.shows,
+                     "chapter": output.chapter, "file": output.file,
                      "data": data, "status": output.status(best_of(data, where))})
     return pd.DataFrame(rows)

@@ -32,7 +32,8 @@ from .recipes import Recipe, get_recipe
 from .runs import environment, write_json, write_table
 
 # %% ../nbs/48_shipping.ipynb #cell6
-PRESET = replace(get_recipe("fine_tuned_other_cameras"), name="preset", title="EfficientNet-Lite0 behind the search for the nucleus", pixels=Pixels(96, "nucleus"), balanced=8000, epochs=(14,))
+PRESET = replace(get_recipe("fine_tuned_other_cameras"), name="preset", title="EfficientNet-Lite0 behind the search for the nucleus",
+                 pixels=Pixels(96, "nucleus"), balanced=8000, epochs=(14,))
 STAGES = (PRESET, replace(PRESET, pixels=Pixels(128, "nucleus"), epochs=(8,), learning_rate=1e-4))
 
 
@@ -47,7 +48,8 @@ def squares_of(rows, size: int, batch: int = 128) -> np.ndarray:
 
 # %% ../nbs/48_shipping.ipynb #cell7
 def assemble(network: keras.Sequential, size: int, temperature: float = 1.0) -> keras.Model:
-    "The network behind the search for the nucleus: images (n, any height, any width, 3), 0-255, to calibrated `probabilities` (n, classes) and `strangeness` (n, 1)."
+    """The network behind the search for the nucleus: images (n, any height, any width, 3), 0-255, to calibrated `probabilities` (n,
+    classes) and `strangeness` (n, 1)."""
     images = keras.Input((None, None, 3), name="images")
     features = CutNucleus(size, name="cut")(layers.Resizing(SIDE, SIDE, antialias=True, name="resize")(images))
     *inner, _, last = network.layers  # dropout is for training
@@ -116,7 +118,8 @@ def in_half_precision(network: keras.Model) -> None:
 
 # %% ../nbs/48_shipping.ipynb #cell15
 def fitted(network: keras.Sequential, recipe: Recipe, data: Dataset, squares: np.ndarray) -> tuple[keras.Model, float]:
-    "The preset of a trained network, its last layer, temperature and strangeness fitted on squares (n, size, size, 3) of all images; and the temperature."
+    """The preset of a trained network, its last layer, temperature and strangeness fitted on squares (n, size, size, 3) of all images; and
+    the temperature."""
     learned = data.rows("train")
     to_steps(network)
     refit(network, squares[learned], data.codes[learned])
@@ -128,9 +131,11 @@ def fitted(network: keras.Sequential, recipe: Recipe, data: Dataset, squares: np
 
 
 def limits(table: pd.DataFrame) -> dict[str, float]:
-    "What validation images say: the threshold of sets that hold the right name 99 times in a hundred, and the strangeness that one known cell in twenty exceeds."
+    """What validation images say: the threshold of sets that hold the right name 99 times in a hundred, and the strangeness that one known
+    cell in twenty exceeds."""
     validation = table[table["split"] == "validation"]
-    return {"set_threshold": calibration.conformal_threshold(table, 0.99) if len(validation) >= 100 else 0.05, "strangest": float(validation["strangeness"].quantile(0.95))}
+    return {"set_threshold": calibration.conformal_threshold(table, 0.99) if len(validation) >= 100 else 0.05,
+            "strangest": float(validation["strangeness"].quantile(0.95))}
 
 
 @dataclass
@@ -149,7 +154,8 @@ def _stage(recipe: Recipe, data: Dataset, squares: np.ndarray, seed: int, folder
     network, weights = models.build(recipe, len(data.classes), seed)
     if before:
         network.set_weights(before.network.get_weights())
-    history, seconds = train.fit(network, recipe, squares, data.codes, data.rows("train"), data.rows("validation"), seed, folder / f"state-{size}.npz", data.strata)
+    history, seconds = train.fit(network, recipe, squares, data.codes, data.rows("train"), data.rows("validation"), seed,
+                                 folder / f"state-{size}.npz", data.strata)
     history = history.assign(size=size)
     if not before:
         return Trained(network, weights, history, seconds)
@@ -165,7 +171,8 @@ def train_preset(
 ) -> Path:
     """Train a preset, one stage after the other; it goes on where an interrupted call stopped. Raises `NoWeights`.
 
-    `folder` then has `preset.keras`, its twin `preset.onnx` where tf2onnx is installed, `predictions.csv`, `history.csv` and `record.json`."""
+    `folder` then has `preset.keras`, its twin `preset.onnx` where tf2onnx is installed, `predictions.csv`, `history.csv` and
+    `record.json`."""
     folder, data = Path(folder), ready(stages[0], dataset)
     rows = data.pixels(Pixels(SIDE))
     trained = None
@@ -179,15 +186,18 @@ def train_preset(
     file = save_preset(network, folder / "preset.keras", facts)
     write_table(table, folder / "predictions.csv")
     write_table(trained.history, folder / "history.csv")
-    write_json(facts | {"seconds": round(trained.seconds, 1), "environment": environment(), "data": data.facts, "test": summary(table)}, folder / "record.json")
+    write_json(facts | {"seconds": round(trained.seconds, 1), "environment": environment(), "data": data.facts, "test": summary(table)},
+               folder / "record.json")
     if export.has_writer():
         export.export(presets.load(file), "onnx", file.with_suffix(".onnx"))
     return file
 
 # %% ../nbs/48_shipping.ipynb #cell17
 def _facts(data: Dataset, stages: Sequence[Recipe], weights: str) -> dict:
-    return {"classes": list(data.classes), "size": stages[-1].pixels.size, "pixels": "nucleus, found in the graph", "recipe": stages[0].name, "version": __version__, "weights": weights,
-            "trained_on": [{"name": entry.name, "title": entry.title, "licence": entry.licence, "images": int((data.images["site"] == site).sum())} for site, (entry, _) in data.sites.items()],
+    return {"classes": list(data.classes), "size": stages[-1].pixels.size, "pixels": "nucleus, found in the graph",
+            "recipe": stages[0].name, "version": __version__, "weights": weights,
+            "trained_on": [{"name": entry.name, "title": entry.title, "licence": entry.licence,
+                            "images": int((data.images["site"] == site).sum())} for site, (entry, _) in data.sites.items()],
             "epochs": sum(sum(recipe.epochs) for recipe in stages), "seen": seen(data)}
 
 

@@ -61,7 +61,8 @@ def folds(
     "The manifest with a column `split`, `k` times for each repetition. Raises `BloodcellError` where a class has fewer than `k` groups."
     fewest = manifest.groupby("label")["group"].nunique()
     if fewest.min() < k:
-        raise BloodcellError(f"class {fewest.idxmin()!r} has {fewest.min()} group(s): at most {fewest.min()} folds can be made without a leak")
+        raise BloodcellError(f"class {fewest.idxmin()!r} has {fewest.min()} group(s): at most {fewest.min()} folds can be made without a "
+                             "leak")
     for repeat in range(repeats):
         cut = StratifiedGroupKFold(n_splits=k, shuffle=True, random_state=seed_for(seed, "folds", repeat))
         for number, (_, test) in enumerate(cut.split(manifest, manifest["label"], manifest["group"])):
@@ -122,7 +123,8 @@ def split_hash(split: pd.DataFrame) -> str:
 # %% ../nbs/17_splits.ipynb #cell22
 def by_image(manifest: pd.DataFrame, validation: float, test: float, seed: int = 0) -> pd.DataFrame:
     "A random stratified split of images, whichever of them show the same cell."
-    rest, tested = train_test_split(manifest.index, test_size=test, stratify=manifest["label"], random_state=seed_for(seed, "by image", "test"))
+    rest, tested = train_test_split(manifest.index, test_size=test, stratify=manifest["label"],
+                                    random_state=seed_for(seed, "by image", "test"))
     _, held = train_test_split(rest, test_size=validation / (1 - test), stratify=manifest.loc[rest, "label"],
                                random_state=seed_for(seed, "by image", "validation"))
     split = pd.Series("train", index=manifest.index)
@@ -160,17 +162,25 @@ def _balanced_with_test(images: pd.DataFrame, seed: int) -> pd.DataFrame:
 
 # %% ../nbs/17_splits.ipynb #cell23
 PROTOCOLS = {protocol.name: protocol for protocol in (
-    Protocol("group-disjoint", "this study", "the published test part where there is one, otherwise a fifth of the groups tests and a tenth validates; groups stay whole",
+    Protocol("group-disjoint", "this study",
+             "the published test part where there is one, otherwise a fifth of the groups tests and a tenth validates; groups stay whole",
              lambda images, seed: images, group_disjoint=True),
-    Protocol("khalil2022", "Khalil and Abu-Naser 2022", "all parts pooled (our reading of the paper's counts), then 60 % trains, 30 % validates, 10 % tests, drawn by image",
+    Protocol("khalil2022", "Khalil and Abu-Naser 2022",
+             "all parts pooled (our reading of the paper's counts), then 60 % trains, 30 % validates, 10 % tests, drawn by image",
              lambda images, seed: by_image(images, 0.3, 0.1, seed)),
-    Protocol("sravani2023", "Sravani et al. 2023", "three subsets drawn by image inside the training part; whether by image, and the shares, are open in the paper: here 70/15/15",
+    Protocol("sravani2023", "Sravani et al. 2023",
+             "three subsets drawn by image inside the training part; whether by image, and the shares, are open in the paper: here "
+             "70/15/15",
              lambda images, seed: by_image(_train_part(images), 0.15, 0.15, seed)),
-    Protocol("sravani2023-grouped", "this study", "as sravani2023 with the same shares of the same images, but groups stay whole: what differs is the leak alone",
+    Protocol("sravani2023-grouped", "this study",
+             "as sravani2023 with the same shares of the same images, but groups stay whole: what differs is the leak alone",
              lambda images, seed: hold_out(_train_part(images), 0.15, 0.15, seed), group_disjoint=True),
-    Protocol("jarjees2022", "Jarjees et al. 2022", "every class cut to the smallest; 30 % validate and are the published number (group-disjoint test images are kept beside them)",
+    Protocol("jarjees2022", "Jarjees et al. 2022",
+             "every class cut to the smallest; 30 % validate and are the published number (group-disjoint test images are kept beside "
+             "them)",
              _balanced_with_test, counted=("validation",)),
-    Protocol("asghar2023", "Asghar et al. 2023", "shares open in the paper, here 80/10/10 by image; the published matrix counts all images, training images included",
+    Protocol("asghar2023", "Asghar et al. 2023",
+             "shares open in the paper, here 80/10/10 by image; the published matrix counts all images, training images included",
              lambda images, seed: by_image(images, 0.1, 0.1, seed), counted=SPLITS),
 )}
 
@@ -184,7 +194,8 @@ def is_extra(name: str) -> bool:
 
 
 def held_back(images: pd.DataFrame, tested: pd.Series) -> pd.DataFrame:
-    "The images with `tested` ones (bool, by row) as the test; the others train and validate as before, their own test images among the training ones."
+    """The images with `tested` ones (bool, by row) as the test; the others train and validate as before, their own test images among the
+    training ones."""
     return images.assign(split=images["split"].replace("test", "train").mask(tested, "test"))
 
 
@@ -209,7 +220,8 @@ def overlap(
     split: pd.DataFrame,  # with `group` and `split`
     counted: tuple[str, ...] = ("test",),
 ) -> dict:
-    "Of the images evaluated, how many were trained on, how many show a group that was (`overlap`, those included), and how many chose the epoch."
+    """Of the images evaluated, how many were trained on, how many show a group that was (`overlap`, those included), and how many chose the
+    epoch."""
     found = split[split["split"].isin(counted)]
     learned = set(split.loc[split["split"] == "train", "group"])
     return {"evaluated": len(found), "groups": found["group"].nunique(), "trained_on": int((found["split"] == "train").sum()),
@@ -255,7 +267,8 @@ def load(
     file: str | Path,
     manifest: pd.DataFrame,  # usable images
 ) -> pd.DataFrame:
-    "The rows of the manifest that the split names, in its order. Raises `BloodcellError` where the file was changed or an image is missing."
+    """The rows of the manifest that the split names, in its order. Raises `BloodcellError` where the file was changed or an image is
+    missing."""
     file = Path(file)
     try:
         kept = pd.read_csv(file, dtype="str", keep_default_na=False)
@@ -267,6 +280,7 @@ def load(
     part = dict(zip(kept["sha256"], kept["split"], strict=True))
     lost = kept[~kept["sha256"].isin(manifest["sha256"])]
     if len(lost):
-        raise BloodcellError(f"{len(lost)} image(s) of {file.name} are not here, for example {lost['path'].iloc[0]}: is the data set complete?")
+        raise BloodcellError(f"{len(lost)} image(s) of {file.name} are not here, for example {lost['path'].iloc[0]}: is the data set "
+                             "complete?")
     found = manifest[manifest["sha256"].isin(part)]
     return found.assign(split=found["sha256"].map(part))

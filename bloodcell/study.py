@@ -33,9 +33,11 @@ def _facts(same: Sequence[Outcome]) -> dict:
     record = same[0].record
     states = [one.status for one in same]
     trained = sum(state == "run" for state in states)
-    status = states[0] if len(set(states)) == 1 else f"{DID_NOT_TRAIN}: {len(same) - trained} of {len(same)} seeds" if all(one.has_predictions for one in same) else "; ".join(sorted(set(states)))
+    status = (states[0] if len(set(states)) == 1 else f"{DID_NOT_TRAIN}: {len(same) - trained} of {len(same)} seeds"
+              if all(one.has_predictions for one in same) else "; ".join(sorted(set(states))))
     epochs = sum(record["recipe"]["epochs"]) if same[0].history is not None else pd.NA
-    return {"recipe": same[0].recipe.name, "protocol": same[0].protocol, "status": status, "overlap": record["test_overlap"]["overlap"], "pixels": same[0].pixels,
+    return {"recipe": same[0].recipe.name, "protocol": same[0].protocol, "status": status, "overlap": record["test_overlap"]["overlap"],
+            "pixels": same[0].pixels,
             "epochs": epochs, "parameters": record.get("parameters", pd.NA), "weights": record.get("weights", "none")}
 
 
@@ -43,12 +45,14 @@ def results_table(
     found: Sequence[Outcome],
     split: str = "test",
 ) -> pd.DataFrame:
-    "One row per recipe and protocol, with the numbers of the seeds that trained; `overlap` counts test images whose cell is known to have been trained on."
+    """One row per recipe and protocol, with the numbers of the seeds that trained; `overlap` counts test images whose cell is known to have
+    been trained on."""
     rows = []
     for same in by_protocol(found).values():
         tables = [one.predictions for one in same if one.status == "run"]
         rows.append(_facts(same) | (metrics.over_seeds(tables, split) if tables else {"seeds": 0}))
-    return pd.DataFrame(rows, columns=RESULTS).astype({"seeds": "Int64", "n": "Int64", "groups": "Int64", "overlap": "Int64", "epochs": "Int64", "parameters": "Int64"})
+    return pd.DataFrame(rows, columns=RESULTS).astype({"seeds": "Int64", "n": "Int64", "groups": "Int64", "overlap": "Int64",
+                                                       "epochs": "Int64", "parameters": "Int64"})
 
 # %% ../nbs/43_study.ipynb #cell7
 def seeds_table(
@@ -61,37 +65,45 @@ def seeds_table(
         row = {"recipe": one.recipe.name, "protocol": one.protocol, "seed": one.seed, "status": one.status}
         if one.has_predictions:
             row |= metrics.summary(one.predictions, split) | {"training_accuracy": metrics.summary(one.predictions, "train")["accuracy"],
-                                                              "training_majority": one.record["training_majority"], "kept_epoch": one.kept_epoch}
+                                                              "training_majority": one.record["training_majority"],
+                                                              "kept_epoch": one.kept_epoch}
         rows.append(row)
-    columns = ["recipe", "protocol", "seed", "status", "accuracy", "balanced_accuracy", "macro_f1", "brier", "log_loss", "n", "groups", "training_accuracy", "training_majority", "kept_epoch"]
+    columns = ["recipe", "protocol", "seed", "status", "accuracy", "balanced_accuracy", "macro_f1", "brier", "log_loss", "n", "groups",
+               "training_accuracy", "training_majority", "kept_epoch"]
     return pd.DataFrame(rows, columns=columns).astype({"n": "Int64", "groups": "Int64", "kept_epoch": "Int64"})
 
 
 def whole_folds(
     found: Sequence[Outcome],  # of protocols `fold-0` and on
 ) -> dict[str, list[pd.DataFrame]]:
-    "For each recipe one predictions table a repetition whose folds are all there and trained: all images tested, each by the network that did not learn from it."
+    """For each recipe one predictions table a repetition whose folds are all there and trained: all images tested, each by the network that
+    did not learn from it."""
     repetitions = {}
     for recipe in dict.fromkeys(one.recipe.name for one in found):
-        tables = {int(one.protocol.removeprefix(FOLD)): metrics.on(one.predictions, "test") for one in found if one.recipe.name == recipe and one.protocol.startswith(FOLD) and one.status == "run"}
-        whole = [range(start, start + FOLDS) for start in range(0, max(tables, default=-1) + 1, FOLDS) if tables.keys() >= set(range(start, start + FOLDS))]
+        tables = {int(one.protocol.removeprefix(FOLD)): metrics.on(one.predictions, "test")
+                  for one in found if one.recipe.name == recipe and one.protocol.startswith(FOLD) and one.status == "run"}
+        whole = [range(start, start + FOLDS)
+                 for start in range(0, max(tables, default=-1) + 1, FOLDS) if tables.keys() >= set(range(start, start + FOLDS))]
         if whole:
-            repetitions[recipe] = [pd.concat([tables[number] for number in numbers]).sort_values("image", ignore_index=True) for numbers in whole]
+            repetitions[recipe] = [pd.concat([tables[number] for number in numbers]).sort_values("image", ignore_index=True)
+                                   for numbers in whole]
     return repetitions
 
 
 def folds_table(
     found: Sequence[Outcome],  # of protocols `fold-0` and on
 ) -> pd.DataFrame:
-    "One row per recipe: the numbers of `results_table` with the folds of a repetition as one test; `seeds` counts the repetitions of `whole_folds`."
+    """One row per recipe: the numbers of `results_table` with the folds of a repetition as one test; `seeds` counts the repetitions of
+    `whole_folds`."""
     rows = [{"recipe": recipe} | metrics.over_seeds(tables) for recipe, tables in whole_folds(found).items()]
     return pd.DataFrame(rows, columns=["recipe", "seeds", *NUMBERS, "n", "groups"])
 
 
 def readable(table: pd.DataFrame, digits: int = 3):
     "A table for the page: without an index, with few digits, and a dash where there is nothing to say."
-    name = hashlib.sha256(table.to_csv().encode()).hexdigest()[:8]  # pandas draws one at random, and a stored page would change at every run
-    return table.reset_index(drop=True).style.set_uuid(name).hide(axis="index").format(precision=digits, na_rep="–", thousands=",").set_properties(**{"text-align": "left", "white-space": "normal"})
+    name = hashlib.sha256(table.to_csv().encode()).hexdigest()[:8]  # pandas draws one at random, so a stored page would change every time
+    shown = table.reset_index(drop=True).style.set_uuid(name).hide(axis="index")
+    return shown.format(precision=digits, na_rep="–", thousands=",").set_properties(**{"text-align": "left", "white-space": "normal"})
 
 # %% ../nbs/43_study.ipynb #cell9
 @dataclass(frozen=True)
@@ -142,25 +154,32 @@ class Study(OpenStudy):
         for (recipe, protocol), same in by_protocol([one for one in found if one.history is not None]).items():
             first = same[0]
             kept = first.history.loc[first.history["epoch"] == first.kept_epoch].iloc[0]
-            title = (f"{shown(first)}: lowest validation loss in epoch {first.kept_epoch} of {len(first.history)}, validation accuracy {kept['val_accuracy']:.3f}"
+            title = (f"{shown(first)}: lowest validation loss in epoch {first.kept_epoch} of {len(first.history)}, validation accuracy "
+                     f"{kept['val_accuracy']:.3f}"
                      f"{_and_seeds(same)}\n{self.about}")
-            _display(self.save(f"curves_{recipe}_{protocol}", figures.learning_curves([one.history for one in same], title, first.record["recipe"]["epochs"])))
+            _display(self.save(f"curves_{recipe}_{protocol}",
+                               figures.learning_curves([one.history for one in same], title, first.record["recipe"]["epochs"])))
 
     def confusions(self, found: Sequence[Outcome]) -> None:
         "Show the confusion matrix of each recipe and protocol on its test images: its first seed that trained."
         for (recipe, protocol), same in by_protocol([one for one in found if one.status == "run"]).items():
             table = same[0].predictions
             score = metrics.summary(table)
-            title = f"{shown(same[0])}: accuracy {score['accuracy']:.1%} (seed {same[0].seed})\n{self.about}, test, n = {score['n']:,} in {score['groups']:,} groups"
+            title = (f"{shown(same[0])}: accuracy {score['accuracy']:.1%} (seed {same[0].seed})\n{self.about}, test, n = {score['n']:,} in "
+                     f"{score['groups']:,} groups")
             _display(self.save(f"confusion_{recipe}_{protocol}", figures.confusion_matrix(metrics.confusion(table), title)))
 
     def per_class(self, found: Sequence[Outcome], name: str):
-        "Write `tables/<name>.csv`: precision, recall, F1 and number of test images of each class, for each outcome that trained; show the first seed's."
-        tables = [metrics.per_class(one.predictions).reset_index().assign(recipe=one.recipe.name, protocol=one.protocol, seed=one.seed) for one in found if one.status == "run"]
+        """Write `tables/<name>.csv`: precision, recall, F1 and number of test images of each class, for each outcome that trained; show the
+        first seed's."""
+        tables = [metrics.per_class(one.predictions).reset_index().assign(recipe=one.recipe.name, protocol=one.protocol, seed=one.seed)
+                  for one in found if one.status == "run"]
         if not tables:
             print("No network has left chance: there is nothing to say class by class.")
             return None
-        table = self.run.table(name, pd.concat(tables, ignore_index=True)[["recipe", "protocol", "seed", "label", "precision", "recall", "f1", "n"]])
+        table = self.run.table(name,
+                               pd.concat(tables, ignore_index=True)[["recipe", "protocol", "seed", "label", "precision", "recall", "f1",
+                                                                     "n"]])
         return readable(table[table["seed"] == table["seed"].min()].drop(columns="seed"))
 
     def one_of_each(self, labels: pd.Series) -> dict[str, np.ndarray]:
@@ -210,7 +229,8 @@ def open_study(
     figures.use_theme()
     run = open_run(data, profile, seed, out, seeds)
     dataset = prepare(run)
-    print(f"{dataset.title}: {len(dataset.images):,} images in {dataset.images['group'].nunique():,} groups, {len(dataset.classes)} classes. {dataset.entry.note}")
+    print(f"{dataset.title}: {len(dataset.images):,} images in {dataset.images['group'].nunique():,} groups, {len(dataset.classes)} "
+          f"classes. {dataset.entry.note}")
     machine = environment()
     print(f"Device: {', '.join(machine['gpus']) or machine['cpu']}; Keras on {machine['keras_backend']}.")
     if run.profile.name == "smoke":

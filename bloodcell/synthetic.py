@@ -265,13 +265,15 @@ def draw_image(
 # %% ../nbs/11_synthetic.ipynb #cell32
 @dataclass(frozen=True)
 class Laboratory:
-    "How a laboratory's images differ: enlargement, factors of the optical density, and share of the light, each of the last two in red, green and blue."
+    """How a laboratory's images differ: enlargement, factors of the optical density, and share of the light, each of the last two in red,
+    green and blue."""
     zoom: float = 1.0
     stain: tuple[float, float, float] = (1.0, 1.0, 1.0)
     light: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
 
-LABORATORIES = {"synthetic": Laboratory(), "synthetic-b": Laboratory(1.25, (0.75, 1.15, 1.2), (0.9, 0.95, 1.0)), "synthetic-c": Laboratory(1.5, (1.3, 0.85, 0.8), (0.97, 0.88, 0.84))}
+LABORATORIES = {"synthetic": Laboratory(), "synthetic-b": Laboratory(1.25, (0.75, 1.15, 1.2), (0.9, 0.95, 1.0)),
+                "synthetic-c": Laboratory(1.5, (1.3, 0.85, 0.8), (0.97, 0.88, 0.84))}
 
 
 def seen_in(
@@ -283,8 +285,10 @@ def seen_in(
         return image
     size, side = len(image), round(len(image) / laboratory.zoom)
     start = (size - side) // 2
-    larger = np.asarray(Image.fromarray(image[start:start + side, start:start + side]).resize((size, size), Image.Resampling.BICUBIC), dtype=float)
-    return np.clip(np.array(laboratory.light) * 256 * ((larger + 1) / 256) ** np.array(laboratory.stain) - 1, 0, 255).round().astype("uint8")
+    larger = np.asarray(Image.fromarray(image[start:start + side, start:start + side]).resize((size, size), Image.Resampling.BICUBIC),
+                        dtype=float)
+    return np.clip(np.array(laboratory.light) * 256 * ((larger + 1) / 256) ** np.array(laboratory.stain) - 1, 0,
+                   255).round().astype("uint8")
 
 # %% ../nbs/11_synthetic.ipynb #cell36
 LAYOUT = "PBC_dataset_normal_DIB"

@@ -20,8 +20,8 @@ def turned(images: np.ndarray) -> list[np.ndarray]:
 # %% ../nbs/25_test_time.ipynb #f618cf70
 @keras.saving.register_keras_serializable("bloodcell")
 class MovableNormalisation(layers.BatchNormalization):
-    """Batch normalisation with fixed statistics that can be moved. `task` says what the next images are for: `"remember"` how each channel was, `"move"`
-    the statistics so that the channels of these images come out as those were; otherwise the layer answers like any other.
+    """Batch normalisation with fixed statistics that can be moved. `task` says what the next images are for: `"remember"` how each channel
+    was, `"move"` the statistics so that the channels of these images come out as those were; otherwise the layer answers like any other.
 
     Input and output: maps (n, height, width, channels), float32."""
     task = ""
@@ -54,7 +54,8 @@ def with_statistics_of(
     network: keras.Model,  # with batch normalisation
     before: np.ndarray,  # images that it learned from, of the same kind
 ) -> keras.Model:
-    "A copy of the network to which the other slides look like those it learned from. Which kinds of cells there are is not told to it: where these differ much, so do the statistics."
+    """A copy of the network to which the other slides look like those it learned from. Which kinds of cells there are is not told to it:
+    where these differ much, so do the statistics."""
     moved = keras.models.clone_model(network, clone_function=_movable, recursive=True)
     moved.set_weights(network.get_weights())
     found = [layer for layer in _inner(moved) if isinstance(layer, MovableNormalisation)]

@@ -52,7 +52,8 @@ class Batches(keras.utils.PyDataset):
         batch_size: int,
         seed: int | None = None,  # of the order; `None` keeps the order of `rows`
         epoch: int = 0,  # the number of the first epoch to draw
-        strata: np.ndarray | None = None,  # of all rows of the source, int (n,): each stratum gets the same share of an epoch, a tiny one less
+        strata: np.ndarray | None = None,
+        # of all rows of the source, int (n,): each stratum gets the same share of an epoch, a tiny one less
         count: int = 0,  # rows in an epoch, where there are strata
     ):
         super().__init__()
@@ -66,7 +67,8 @@ class Batches(keras.utils.PyDataset):
         rng = rng_for(self.seed or 0, "order", self.epoch)
         if self.strata:
             each = math.ceil(self.count / len(self.strata))
-            drawn = [np.resize(rng.permutation(rows), min(each, MOST_TIMES * len(rows))) for rows in self.strata]  # a small stratum comes round again
+            drawn = [np.resize(rng.permutation(rows), min(each, MOST_TIMES * len(rows)))
+                     for rows in self.strata]  # a small stratum comes round again
             self.order = rng.permutation(np.concatenate(drawn))
         else:
             self.order = self.rows if self.seed is None else rng.permutation(self.rows)
@@ -96,7 +98,8 @@ class State:
         "Whether the last `patience` epochs brought no lower validation loss."
         if not patience or len(self.history) <= patience:
             return False
-        return min((epoch["val_loss"] for epoch in self.history[:-patience] if math.isfinite(epoch["val_loss"])), default=math.inf) <= self.best_loss
+        return min((epoch["val_loss"] for epoch in self.history[:-patience] if math.isfinite(epoch["val_loss"])),
+                   default=math.inf) <= self.best_loss
 
 
 def save_state(state: State, model: keras.Model, file: Path) -> None:
@@ -229,10 +232,13 @@ def _layer_settings(network: keras.Model) -> list:
     return found
 
 
-def describe(network: keras.Model, recipe: Recipe, source, codes: np.ndarray, train: np.ndarray, validation: np.ndarray, seed: int, strata: np.ndarray | None = None) -> str:
+def describe(network: keras.Model, recipe: Recipe, source, codes: np.ndarray, train: np.ndarray, validation: np.ndarray, seed: int,
+             strata: np.ndarray | None = None) -> str:
     "A hash of all that decides the outcome of a training; the number of epochs only where the learning rate depends on it."
-    settings = {key: value for key, value in recipe.settings.items() if key not in ("name", "epochs") or key == "epochs" and (recipe.decay or recipe.averaging)}
-    facts = (sorted(settings.items(), key=lambda pair: pair[0]), _layer_settings(network), weights_hash(network), seed, keras.config.backend())
+    settings = {key: value for key, value in recipe.settings.items()
+                if key not in ("name", "epochs") or key == "epochs" and (recipe.decay or recipe.averaging)}
+    facts = (sorted(settings.items(), key=lambda pair: pair[0]), _layer_settings(network), weights_hash(network), seed,
+             keras.config.backend())
     digest = hashlib.sha256(repr(facts).encode())
     digest.update(source.key.encode() if hasattr(source, "key") else np.ascontiguousarray(source).tobytes())
     for array in (codes, train, validation) if strata is None else (codes, train, validation, strata):
@@ -241,11 +247,13 @@ def describe(network: keras.Model, recipe: Recipe, source, codes: np.ndarray, tr
 
 # %% ../nbs/30_train.ipynb #cell19
 def _rate(recipe: Recipe, steps: int):
-    "The learning rate: as it is, or rising for a twentieth of the steps and then falling along half a cosine, or staying where the weights are averaged. Without the rise, one training in three across laboratories fell into a state in which it named one class."
+    """The learning rate: as it is, or rising for a twentieth of the steps and then falling along half a cosine, or staying where the
+    weights are averaged. Without the rise, one training in three across laboratories fell into a state in which it named one class."""
     if not recipe.decay and not recipe.averaging:
         return recipe.learning_rate
     rising = max(steps // 20, 1)
-    return keras.optimizers.schedules.CosineDecay(0.0, max(steps - rising, 1), alpha=0.0 if recipe.decay else 1.0, warmup_target=recipe.learning_rate, warmup_steps=rising)
+    return keras.optimizers.schedules.CosineDecay(0.0, max(steps - rising, 1), alpha=0.0 if recipe.decay else 1.0,
+                                                  warmup_target=recipe.learning_rate, warmup_steps=rising)
 
 
 def fit(
@@ -259,8 +267,9 @@ def fit(
     file: str | Path,  # for the state
     strata: np.ndarray | None = None,  # of all rows, int (n,), for a recipe with `balanced`
 ) -> tuple[pd.DataFrame, float]:
-    """Train for all epochs of the recipe, or until its patience is at an end: the history, one row per epoch, and the seconds it took. Afterwards the network has the
-    weights of the epoch with the lowest validation loss. Goes on where an interrupted call with the same file stopped."""
+    """Train for all epochs of the recipe, or until its patience is at an end: the history, one row per epoch, and the seconds it took.
+    Afterwards the network has the weights of the epoch with the lowest validation loss. Goes on where an interrupted call with the same
+    file stopped."""
     set_seed(seed)
     file, epochs = Path(file), sum(recipe.epochs)
     strata = strata if recipe.balanced else None

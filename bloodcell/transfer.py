@@ -37,7 +37,8 @@ class Preprocess(layers.Layer):
         return super().get_config() | {"mode": self.mode}
 
 # %% ../nbs/22_transfer.ipynb #cell9
-LITE_STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192), (1, 3, 1, 6, 320))  # blocks, kernel, stride, expansion, channels
+LITE_STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
+               (1, 3, 1, 6, 320))  # blocks, kernel, stride, expansion, channels
 LITE_SIZES = {"EfficientNetLite0": (1.0, 1.0), "EfficientNetLite2": (1.1, 1.2)}  # width, depth
 
 
@@ -75,7 +76,8 @@ def efficientnet_lite(
 
 # %% ../nbs/22_transfer.ipynb #cell12
 def _first_name(layer: str) -> str:
-    "What EfficientNet-Lite's authors call a layer: `blocks_3_bn0` is their `_blocks.3._bn0`, which neither PyTorch nor LiteRT take as a name."
+    """What EfficientNet-Lite's authors call a layer: `blocks_3_bn0` is their `_blocks.3._bn0`, which neither PyTorch nor LiteRT take as a
+    name."""
     return re.sub(r"^_blocks_(\d+)_", r"_blocks.\1._", f"_{layer}")
 
 
@@ -100,7 +102,8 @@ def _build(backbone: Backbone, weights: str | None, options: dict) -> keras.Mode
     try:
         return getattr(keras.applications, backbone.name)(weights=weights, **options)
     except ValueError as error:
-        raise BloodcellError(f"{backbone.name} cannot be built at {options['input_shape'][0]} px: {str(error).strip().splitlines()[0]}") from error
+        raise BloodcellError(f"{backbone.name} cannot be built at {options['input_shape'][0]} px: "
+                             f"{str(error).strip().splitlines()[0]}") from error
 
 
 def _download(backbone: Backbone, options: dict) -> keras.Model:
@@ -110,7 +113,8 @@ def _download(backbone: Backbone, options: dict) -> keras.Model:
     except Exception as error:  # a failed download raises many kinds; that the network can be built is known before
         file = f"{backbone.weights}*{'kernels' if options['include_top'] else 'notop'}.h5"
         raise NoWeights(f"no ImageNet weights for {backbone.name} ({str(error).strip().splitlines()[0][:120]}): connect to the internet "
-                        f"once, so that Keras can download them, or put {file} (Keras's file) into the folder that BLOODCELL_WEIGHTS names") from error
+                        f"once, so that Keras can download them, or put {file} (Keras's file) into the folder that BLOODCELL_WEIGHTS "
+                        "names") from error
 
 
 def _in_order(network: keras.Model) -> bool:
@@ -131,7 +135,8 @@ def _imagenet(backbone: Backbone, options: dict) -> tuple[keras.Model, str]:
     try:
         load_npz(network, file) if file.suffix == ".npz" else network.load_weights(file)
         if backbone.name in LITE_SIZES and not _in_order(network):
-            raise BloodcellError(f"{file} has kernels whose numbers are in another order (the strides of the original tensors were not heeded): make it again")
+            raise BloodcellError(f"{file} has kernels whose numbers are in another order (the strides of the original tensors were not "
+                                 "heeded): make it again")
     except BloodcellError:
         raise
     except Exception as error:  # zipfile, HDF5 and Keras each have their own kinds
@@ -230,10 +235,12 @@ def with_head(backbone: keras.Model, top: keras.Model) -> keras.Model:
 
 # %% ../nbs/22_transfer.ipynb #cell31
 def train_last_block(network: keras.Model, name: str) -> None:
-    "Let the layers of `network` learn from its last block on, batch normalisation excepted. Raises `BloodcellError` where no such block is known."
+    """Let the layers of `network` learn from its last block on, batch normalisation excepted. Raises `BloodcellError` where no such block
+    is known."""
     start = get_backbone(name).last_block
     if not start:
-        raise BloodcellError(f"the last block of {name} is not known: give `last_block` in BACKBONES, or choose VGG16, VGG19 or MobileNetV2")
+        raise BloodcellError(f"the last block of {name} is not known: give `last_block` in BACKBONES, or choose VGG16, VGG19 or "
+                             "MobileNetV2")
     first = next(place for place, layer in enumerate(network.layers) if layer.name.startswith(start))
     for place, layer in enumerate(network.layers):
         layer.trainable = place >= first and not isinstance(layer, layers.BatchNormalization)

