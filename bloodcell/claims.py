@@ -173,20 +173,19 @@ def verdict(claim: Claim, found: Measurement) -> str:
                    else f"{unit(abs(found.value - claim.value))} {'below' if found.value < claim.value else 'above'} the claim (no "
                         "interval: from the history)")
     elif claim.relation == "above":
-        outcome = ("above, as claimed" if found.ci_low > claim.value else "not above, against the claim"
-                   if found.ci_high <= claim.value else "cannot decide: the interval reaches below the claimed bound")
+        outcome = ("above, as claimed" if found.ci_low > claim.value else "not above, against the claim" if found.ci_high <= claim.value
+                   else "cannot decide: the interval reaches below the claimed bound")
     elif claim.relation == "at most":
-        outcome = ("at most that, as claimed" if found.ci_high < high else "above the claimed maximum"
-                   if found.ci_low >= high else "cannot decide: the interval reaches above the claimed maximum")
+        outcome = ("at most that, as claimed" if found.ci_high < high else "above the claimed maximum" if found.ci_low >= high
+                   else "cannot decide: the interval reaches above the claimed maximum")
     elif found.ci_low < high and found.ci_high >= low:
         outcome = "the claim lies in the interval"
     else:
         outcome = f"{unit(abs(found.value - claim.value))} {'below' if found.value < claim.value else 'above'} the claim"
-    shared = ("" if np.isnan(found.overlap) else "; no overlap with training is known"
-              if not found.overlap else f"; {found.overlap:.0%} of the evaluated images overlap with training")
-    return outcome + (f"; {found.differs}" if found.differs else "") + shared + (""
-                                                                                 if found.whole else "; fewer epochs or images than the "
-                                                                                                     "paper's")
+    shared = ("" if np.isnan(found.overlap) else "; no overlap with training is known" if not found.overlap
+              else f"; {found.overlap:.0%} of the evaluated images overlap with training")
+    length = "" if found.whole else "; fewer epochs or images than the paper's"
+    return outcome + (f"; {found.differs}" if found.differs else "") + shared + length
 
 
 MEASURED = ["measured_by", "protocol", "evaluated", "value", "ci_low", "ci_high", "n", "groups", "overlap", "seeds", "weights"]
@@ -376,5 +375,5 @@ def _others() -> list[dict]:
 def add_up() -> pd.DataFrame:
     "One row per check: what is printed, what is computed, whether they agree, and what it means."
     table = pd.DataFrame([*_asghar_backbones(), *_asghar_cnn(), *_others()])
-    return table.assign(what_it_means=table["what_it_means"].where(~table["agrees"] | table["what"].str.contains("images in the|cells of "
-                                                                                                                 "each|trainable"), ""))
+    told = ~table["agrees"] | table["what"].str.contains("images in the|cells of each|trainable")
+    return table.assign(what_it_means=table["what_it_means"].where(told, ""))

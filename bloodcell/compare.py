@@ -32,9 +32,8 @@ def models_in(path: str | Path) -> dict[tuple[str, str, str], list[Outcome]]:
 
 def _against(tables: Sequence[pd.DataFrame], reference: Sequence[pd.DataFrame]) -> dict:
     "The difference of two models, paired where both were tested on the same images and classes."
-    alike = set(tables[0].columns) == set(reference[0].columns) and set(on(tables[0],
-                                                                           "test")["image"]) == set(on(reference[0], "test")["image"])
-    if alike:
+    same_classes = set(tables[0].columns) == set(reference[0].columns)
+    if same_classes and set(on(tables[0], "test")["image"]) == set(on(reference[0], "test")["image"]):
         return paired_difference(tables, reference) | {"test_images": "the same"}
     value, low, high = gap(tables, reference)
     return {"difference": value, "ci_low": low, "ci_high": high, "p": np.nan, "smallest": np.nan, "test_images": "others"}

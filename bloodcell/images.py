@@ -92,8 +92,8 @@ class Pixels:
     @property
     def name(self) -> str:
         "A name for files."
-        return f"{self.size}px-{self.crop}" + ("-anywhere"
-                                               if self.anywhere and self.crop == "nucleus" else "") + ("-contrast" if self.contrast else "")
+        where = "-anywhere" if self.anywhere and self.crop == "nucleus" else ""
+        return f"{self.size}px-{self.crop}{where}" + ("-contrast" if self.contrast else "")
 
     def read(self, path: str | Path, mask: str | Path | None = None) -> np.ndarray:
         "The pixels of one file: uint8, (size, size, 3)."

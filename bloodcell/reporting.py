@@ -73,8 +73,8 @@ def _about_data(same: Sequence[Outcome]) -> dict[str, str]:
     counted = ", ".join(f"{n:,} {part}" for part, n in used.items())
     copies = f"{overlap['overlap']:,} of {overlap['evaluated']:,} test images show a cell, photograph, slide or patient that was trained on"
     return {
-        "source": f"{entry.title}: {entry.source}; licence: {entry.licence}; {entry.citation}."
-        if entry else "A laboratory's own images; they are not public.",
+        "source": f"{entry.title}: {entry.source}; licence: {entry.licence}; {entry.citation}." if entry
+        else "A laboratory's own images; they are not public.",
         "retrospective": "Retrospective: images that existed before the study.",
         "eligible": f"{sum(used.values()):,} images were used and {facts['excluded']:,} excluded, each with its reason in "
                     "`tables/excluded.csv` of the run. Nothing was imputed.",
@@ -100,8 +100,8 @@ def _about_model(same: Sequence[Outcome]) -> dict[str, str]:
         "objective": f"{record['title']}: naming {len(record['data']['classes'])} kinds of blood cell on images."
         + (f" It re-runs {paper.short}, {paper.title}." if paper else ""),
         "model": f"{record['title']}; method: {recipe['method']}"
-        + (f"; {record['parameters']:,} parameters"
-           if "parameters" in record else "") + (f"; members: {', '.join(recipe['members'])}" if recipe["members"] else "") + ".",
+        + (f"; {record['parameters']:,} parameters" if "parameters" in record else "")
+        + (f"; members: {', '.join(recipe['members'])}" if recipe["members"] else "") + ".",
         "weights": f"First weights: {record.get('weights', 'none')}; trainings with seeds {', '.join(str(one.seed) for one in same)}.",
         "software": f"Python {place['python']}, {packages}, Keras on {place['keras_backend']}; {place['cpu']}, "
                     f"{', '.join(place['gpus']) or 'no GPU'}; commit {place['git_commit'][:10]}.",
@@ -129,16 +129,16 @@ def _about_results(same: Sequence[Outcome]) -> dict[str, str]:
     errors = confusion(tables[0]).stack()
     errors = errors[[true != said for true, said in errors.index]]
     left = same[0].protocol.removeprefix("without-")
-    spread = (f"standard deviation over {len(same)} seeds {score['accuracy_sd']:.3f}"
-              if len(same) > 1 else "one training, so its own variance is unknown")
+    spread = (f"standard deviation over {len(same)} seeds {score['accuracy_sd']:.3f}" if len(same) > 1
+              else "one training, so its own variance is unknown")
     return {
         "performance": f"Test accuracy {score['accuracy']:.3f}, balanced {score['balanced_accuracy']:.3f}, macro-F1 "
                        f"{score['macro_f1']:.3f}, Brier score {score['brier']:.3f}.",
         "uncertainty": f"95 % interval of the accuracy by a bootstrap over {score['groups']:,} groups: {score['ci_low']:.3f} to "
                        f"{score['ci_high']:.3f}; {spread}.",
         "failures": f"Hardest class: {each['f1'].idxmin()} (F1 {each['f1'].min():.2f})."
-        + (f" Most frequent error: {errors.idxmax()[0]} taken for {errors.idxmax()[1]}, {int(errors.max())} times."
-           if errors.max() else ""),
+        + (f" Most frequent error: {errors.idxmax()[0]} taken for {errors.idxmax()[1]}, {int(errors.max())} times." if errors.max()
+           else ""),
         "elsewhere": f"Tested on {left}, a laboratory it was not trained on." if left != same[0].protocol else "",
     }
 

@@ -64,9 +64,9 @@ def seeds_table(
     for one in found:
         row = {"recipe": one.recipe.name, "protocol": one.protocol, "seed": one.seed, "status": one.status}
         if one.has_predictions:
-            row |= metrics.summary(one.predictions, split) | {"training_accuracy": metrics.summary(one.predictions, "train")["accuracy"],
-                                                              "training_majority": one.record["training_majority"],
-                                                              "kept_epoch": one.kept_epoch}
+            row |= metrics.summary(one.predictions, split)
+            row |= {"training_accuracy": metrics.summary(one.predictions, "train")["accuracy"],
+                    "training_majority": one.record["training_majority"], "kept_epoch": one.kept_epoch}
         rows.append(row)
     columns = ["recipe", "protocol", "seed", "status", "accuracy", "balanced_accuracy", "macro_f1", "brier", "log_loss", "n", "groups",
                "training_accuracy", "training_majority", "kept_epoch"]
@@ -177,9 +177,8 @@ class Study(OpenStudy):
         if not tables:
             print("No network has left chance: there is nothing to say class by class.")
             return None
-        table = self.run.table(name,
-                               pd.concat(tables, ignore_index=True)[["recipe", "protocol", "seed", "label", "precision", "recall", "f1",
-                                                                     "n"]])
+        columns = ["recipe", "protocol", "seed", "label", "precision", "recall", "f1", "n"]
+        table = self.run.table(name, pd.concat(tables, ignore_index=True)[columns])
         return readable(table[table["seed"] == table["seed"].min()].drop(columns="seed"))
 
     def one_of_each(self, labels: pd.Series) -> dict[str, np.ndarray]:

@@ -59,8 +59,8 @@ def _terminal(table) -> str:
     width = max(map(len, [*names, "cell"]))
     lines = [f"{'cell':{width}}   {'class':12}  probability   one of these, 99 times in 100"] if len(table) else []
     for name, row in zip(names, table.itertuples(), strict=True):
-        said = (f"{row[table.columns.get_loc('class') + 1]:12}  {row.probability:11.1%}   {row.set.replace('|', ', ')}"
-                if not row.note else row.note)
+        said = (f"{row[table.columns.get_loc('class') + 1]:12}  {row.probability:11.1%}   {row.set.replace('|', ', ')}" if not row.note
+                else row.note)
         lines.append(f"{name:{width}}   {said}{'' if row.note or row.known else '   (not like the cells it was trained on)'}")
     return "\n".join(lines) + "\n"
 
