@@ -139,6 +139,9 @@ def test_stored_outputs_are_free_of_errors_and_of_one_machine():
         text = path.read_text()
         size += len(text)
         assert not any(output.output_type == "error" for cell in notebook.cells for output in cell.get("outputs", [])), path
+        for cell in notebook.cells:
+            shown = {output.output_type for output in cell.get("outputs", []) if "image/png" in output.get("data", {})}
+            assert len(shown) < 2, f"{path.name} shows a figure twice: end its cell with a semicolon"
         assert str(REPOSITORY) not in text and not re.search(r"/(home|root|Users)/\w", text), path
         assert "widgets" not in notebook.metadata, path  # the state of progress bars, which no reader sees
     assert size < 10_000_000
