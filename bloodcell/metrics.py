@@ -10,6 +10,7 @@ __all__ = ['predictions_table', 'classes_of', 'check_predictions', 'read_predict
 # %% ../nbs/31_metrics.ipynb #cell3
 import warnings
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -238,6 +239,12 @@ def _flat(scores: dict[str, np.ndarray], losses: np.ndarray, classes: list[str],
     return pd.DataFrame(columns)
 
 # %% ../nbs/31_metrics.ipynb #cell34
+@lru_cache(8)  # many models are tested on the same groups
+def _draws(n_groups: int, draws: int) -> np.ndarray:
+    "How often each group is in each draw of as many groups with replacement: float32, (draws, groups)."
+    return rng_for(0, "intervals").multinomial(n_groups, np.full(n_groups, 1 / n_groups), draws).astype("float32")
+
+
 def intervals(
     tables: Sequence[pd.DataFrame],  # predictions of one model, one table per seed
     split: str = "test",  # or "all": every image of the table, as some papers count
@@ -249,7 +256,7 @@ def intervals(
     rows, classes = _rows(parts[0], split), classes_of(parts[0])
     found = [_counts(on(table, split), classes) for table in parts]
     n_groups, present = len(found[0][0]), np.isin(classes, rows["label"])
-    weights = rng_for(0, "intervals").multinomial(n_groups, np.full(n_groups, 1 / n_groups), draws).astype("float32")
+    weights = _draws(n_groups, draws)
     def scored(weights):
         frames = []
         for counts, losses in found:
