@@ -107,18 +107,22 @@ def counted(table: pd.DataFrame, title: str) -> plt.Figure:
     """Macro-F1 of `bloodcell.laboratories.after_counts`: one panel per recipe, one line per laboratory, from the network's own answers to
     those after a count of its cells."""
     groups = list(table.groupby("recipe", sort=False))
-    figure, axes = plt.subplots(1, len(groups), figsize=(3 * len(groups) + 1, 0.42 * table["left_out"].nunique() + 1.6), sharey=True,
-                                squeeze=False)
+    columns = min(len(groups), 3)
+    down = -(-len(groups) // columns)
+    figure, axes = plt.subplots(down, columns, figsize=(3 * columns + 1, (0.42 * table["left_out"].nunique() + 0.8) * down + 0.8),
+                                sharey=True, squeeze=False)
     looks = {"macro_f1": ("as the network answers", "o", "none"), "after_count": ("after a count of a hundred cells", "o", "#0072B2"),
              "shares_known": ("all shares known", "|", "#0072B2")}
-    for axis, (recipe, rows) in zip(axes[0], groups, strict=True):
+    for axis in axes.flat[len(groups):]:
+        axis.set_axis_off()
+    for axis, (recipe, rows) in zip(axes.flat, groups, strict=False):
         axis.hlines(rows["left_out"], rows["macro_f1"], rows["after_count"], color="#bbbbbb", zorder=1)
         for column, (label, marker, face) in looks.items():
             axis.plot(rows[column], rows["left_out"], marker, markersize=7, color="#0072B2", markerfacecolor=face, label=label, zorder=2)
         axis.set(xlim=(0, 1), xlabel="macro-F1")
         axis.set_title(recipe, fontsize=9)
         axis.margins(y=0.15)
-    axes[0][0].set_ylabel("laboratory left out")
+    figure.supylabel("laboratory left out", fontsize=9)
     figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=10, x=0.02, ha="left")
     return figure
