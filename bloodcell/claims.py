@@ -205,7 +205,7 @@ def _why_not(claim: Claim, data: str, outcomes: Sequence[Outcome], reasons: dict
 def claims_table(
     data: str,  # the name of the data set
     outcomes: Sequence[Outcome],  # of a run
-    reasons: dict[str, str],  # why recipes were not run, from `bloodcell.experiment.left_out`
+    reasons: dict[str, str],  # why recipes were not run, from `bloodcell.plan.left_out`
 ) -> pd.DataFrame:
     "One row per claim and measurement; a claim without a measurement has a row with the reason."
     rows, cache, grouped = [], {}, by_protocol(outcomes)

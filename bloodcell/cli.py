@@ -102,7 +102,7 @@ def write_plan(opened: Run, together: bool = False) -> Path:
     """Write `plan.json`, which Snakemake reads: experiments with their fingerprints and needs, and the version of the code that
     chapters use. Where experiments are run `together` before, their fingerprints are checked there."""
     from bloodcell.dataset import prepare
-    from bloodcell.experiment import plan
+    from bloodcell.plan import plan
 
     dataset = prepare(opened)
     modules = sorted(path.stem for path in Path(bloodcell.__file__).parent.glob("*.py") if path.stem not in ("_modidx", "__init__", "cli"))
@@ -207,7 +207,8 @@ def experiment(recipe: Annotated[str, typer.Argument(help="a recipe, such as sra
                data: Data = "synthetic", profile: Profile = "smoke", seed: Seed = 0, out: Out = "") -> None:
     "Run one experiment into a run folder; it goes on where it was stopped."
     from bloodcell.dataset import prepare
-    from bloodcell.experiment import forget, place, protocols_of, run
+    from bloodcell.experiment import forget, place, run
+    from bloodcell.plan import protocols_of
     from bloodcell.splits import FOLD, OTHER_SIZES, is_extra
 
     wanted = get_recipe(recipe)
@@ -229,7 +230,8 @@ def experiments(data: Data = "synthetic", profile: Profile = "smoke", seed: Seed
                 more: Annotated[int, typer.Option(help="jobs that come after these, for the count", hidden=True)] = 0) -> None:
     "Run all experiments of a study in one process, or list them."
     from bloodcell.dataset import prepare
-    from bloodcell.experiment import current, plan, run
+    from bloodcell.experiment import current, run
+    from bloodcell.plan import plan
 
     opened = _open(data, profile, seed, out, seeds)
     dataset = prepare(opened)

@@ -75,7 +75,7 @@ def _row(key: tuple[str, str, str], reference: tuple[str, str, str] | None, tabl
     row = {"model": ", ".join(key)} | {name: score[name] for name in ("accuracy", "macro_f1", "seeds", "n")}
     return row | ({"reference": ", ".join(reference)} | _against(tables[key], tables[reference]) if reference else {"p": np.nan})
 
-
+# %% ../nbs/54_compare.ipynb #e167aaaa
 def differences(table: pd.DataFrame, title: str) -> plt.Figure:
     "The differences of `compare` with their intervals, one row per model; filled where the interval leaves out zero."
     rows = table[table["difference"].notna()].reset_index(drop=True)

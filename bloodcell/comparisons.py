@@ -14,6 +14,7 @@ import pandas as pd
 import seaborn as sns
 
 from . import calibration
+from .figures import panels
 
 # %% ../nbs/44_comparisons.ipynb #cell5
 def laboratories(cells: pd.DataFrame, title: str) -> plt.Figure:
@@ -107,15 +108,10 @@ def counted(table: pd.DataFrame, title: str) -> plt.Figure:
     """Macro-F1 of `bloodcell.laboratories.after_counts`: one panel per recipe, one line per laboratory, from the network's own answers to
     those after a count of its cells."""
     groups = list(table.groupby("recipe", sort=False))
-    columns = min(len(groups), 3)
-    down = -(-len(groups) // columns)
-    figure, axes = plt.subplots(down, columns, figsize=(3 * columns + 1, (0.42 * table["left_out"].nunique() + 0.8) * down + 0.8),
-                                sharey=True, squeeze=False)
+    figure, axes = panels(len(groups), 3, (3, 0.42 * table["left_out"].nunique() + 0.8), sharey=True)
     looks = {"macro_f1": ("as the network answers", "o", "none"), "after_count": ("after a count of a hundred cells", "o", "#0072B2"),
              "shares_known": ("all shares known", "|", "#0072B2")}
-    for axis in axes.flat[len(groups):]:
-        axis.set_axis_off()
-    for axis, (recipe, rows) in zip(axes.flat, groups, strict=False):
+    for axis, (recipe, rows) in zip(axes, groups, strict=True):
         axis.hlines(rows["left_out"], rows["macro_f1"], rows["after_count"], color="#bbbbbb", zorder=1)
         for column, (label, marker, face) in looks.items():
             axis.plot(rows[column], rows["left_out"], marker, markersize=7, color="#0072B2", markerfacecolor=face, label=label, zorder=2)
@@ -123,6 +119,6 @@ def counted(table: pd.DataFrame, title: str) -> plt.Figure:
         axis.set_title(recipe, fontsize=9)
         axis.margins(y=0.15)
     figure.supylabel("laboratory left out", fontsize=9)
-    figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=10, x=0.02, ha="left")
     return figure

@@ -55,7 +55,7 @@ def _second(trained, scores, best) -> list[str]:
     decided = "is behind it by" if difference["ci_low"] > 0 else "cannot be told apart from it on these cells:"
     return [f"The next, *{get_recipe(others[0][0]).title}*, {decided} {ends}."]
 
-
+# %% ../nbs/53_conclusions.ipynb #babf9809
 def _splits(trained: dict[tuple[str, str], list[Outcome]]) -> list[str]:
     "What the way of splitting is worth: each other protocol of a recipe against the group-disjoint one."
     lines = []

@@ -104,7 +104,7 @@ _PBC_SUBCLASSES = {"BNE": "band neutrophil", "SNE": "segmented neutrophil", "MMY
 _PBC_LAYOUT = dict(folders={label: label for label in CLASSES}, base="PBC_dataset_normal_DIB", subclass=r"^([A-Z]+)_",
                    subclasses=_PBC_SUBCLASSES)
 
-CATALOG = {entry.name: entry for entry in (
+_OF_THE_PAPERS = (
     DataSet("pbc", "PBC (Barcelona, 8 classes)", "https://data.mendeley.com/datasets/snkd93bnjr/1", "CC BY 4.0",
             "Acevedo et al. 2020, Data in Brief 30, 105474, doi 10.17632/snkd93bnjr.1", **_PBC_LAYOUT,
             note="The set does not say which images show the same cell or patient; only images that show the same picture are grouped."),
@@ -127,6 +127,10 @@ CATALOG = {entry.name: entry for entry in (
                  "cut out with its mask, "
                  "its contrast stretched: at 60 px a whole field differs from plain grey by 4 levels of 255 (SD), and nothing is learned "
                  "from it."),
+)
+
+# %% ../nbs/10_datasets.ipynb #56cc3175
+_OTHER_LABORATORIES = (
     DataSet("bccd", "BCCD photographs (Kaggle's originals, 5 classes)", "https://github.com/Shenggan/BCCD_Dataset", "MIT",
             "Shenggan 2017, BCCD Dataset, GitHub",
             {label: label for label in WHITE_CELLS}, folder="kaggle", base="dataset-master/dataset-master",
@@ -149,6 +153,10 @@ CATALOG = {entry.name: entry for entry in (
             not_used=dict.fromkeys(("blast", "smudge", "plasma cell", "variant lymphocyte"),
                                    "a kind of cell that the other data sets do not have"),
             note="73 patients with leukaemia; a group is a patient. Some labels are noisy, those of basophils most."),
+)
+
+# %% ../nbs/10_datasets.ipynb #5a4b8ffe
+_FREE = (
     *(DataSet(f"synthetic{end}", f"Synthetic smears{words}", "drawn by bloodcell.synthetic", "Apache-2.0", "this project", **_PBC_LAYOUT,
               group=r"^[A-Z]+_(\d+)_", note="Drawn by a program. Its results say whether the code works, and nothing about blood.")
       for end, words in (("", ""), ("-b", ", laboratory b"), ("-c", ", laboratory c"))),
@@ -158,7 +166,9 @@ CATALOG = {entry.name: entry for entry in (
               parts=("train", "val", "test"), validation_part="val", test_part="test",
               note="PBC at a smaller size with a fixed split. Like PBC, it does not say which images show the same cell or patient.")
       for size in (28, 64, 128, 224)),
-)}
+)
+
+CATALOG = {entry.name: entry for entry in (*_OF_THE_PAPERS, *_OTHER_LABORATORIES, *_FREE)}
 
 # %% ../nbs/10_datasets.ipynb #cell14
 def from_folder(

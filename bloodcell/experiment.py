@@ -4,14 +4,13 @@
 
 # %% auto #0
 __all__ = ['TRAINING_CODE', 'DID_NOT_TRAIN', 'SEEN', 'WAYS', 'RUNNERS', 'ready', 'fingerprint', 'Experiment', 'Outcome',
-           'by_protocol', 'place', 'Made', 'current', 'forget', 'run', 'stored', 'admitted', 'worth_running',
-           'protocols_of', 'chosen', 'left_out', 'Planned', 'plan', 'outcomes']
+           'by_protocol', 'place', 'Made', 'current', 'forget', 'run', 'stored']
 
 # %% ../nbs/33_experiment.ipynb #cell3
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -21,12 +20,12 @@ import numpy as np
 import pandas as pd
 
 from . import classical
-from .config import BloodcellError, Profile, only_one, rng_for, seed_for
-from .dataset import WITHOUT, Dataset, subsample
+from .config import BloodcellError, only_one, rng_for, seed_for
+from .dataset import Dataset, subsample
 from .images import Pixels
 from .metrics import left_chance, predictions_table, read_predictions
-from .recipes import ACROSS, RECIPES, NoWeights, Recipe, get_recipe, weights_key
-from .runs import Run, code_version, environment, keras_backend, read_json, write_json, write_table
+from .recipes import RECIPES, NoWeights, Recipe, get_recipe, weights_key
+from .runs import code_version, environment, keras_backend, read_json, write_json, write_table
 from .splits import overlap
 
 # %% ../nbs/33_experiment.ipynb #cell6
@@ -331,74 +330,3 @@ def stored(folder: str | Path) -> list[Outcome]:
         found.append(Outcome(recipe, protocol, int(seed[1:]), file.parent))
     order = list(RECIPES)
     return sorted(found, key=lambda one: order.index(one.recipe.name) if one.recipe.name in order else len(order))
-
-# %% ../nbs/33_experiment.ipynb #cell32
-def admitted(recipe: Recipe, profile: Profile) -> bool:
-    """Whether a profile runs the recipe: it may leave backbones and other readings out, and a stand-in is run only where its original is
-    not."""
-    if profile.backbones is not None and not recipe.backbones <= set(profile.backbones):
-        return False
-    if recipe.held_against and not recipe.stands_in_for and not profile.readings:
-        return False
-    return not recipe.stands_in_for or not admitted(get_recipe(recipe.stands_in_for), profile)
-
-
-def worth_running(protocol: str, dataset: Dataset) -> bool:
-    "Whether the protocol tells something on these data that the group-disjoint split does not."
-    if protocol in ("group-disjoint", "jarjees2022") or protocol.startswith(WITHOUT):
-        return True
-    leaky = protocol.removesuffix("-grouped")
-    found = overlap(dataset.split_by(leaky).images)
-    return found["overlap"] >= found["evaluated"] / 10
-
-
-def protocols_of(recipe: Recipe, sites: Sequence[str]) -> tuple[str, ...]:
-    "How a recipe splits the images of one site; of several, which are also left out one after the other."
-    return recipe.protocols if len(sites) == 1 else ("group-disjoint", *(f"{WITHOUT}{site}" for site in sites))
-
-
-def chosen(dataset: Dataset, profile: Profile, names: Iterable[str] | None = None) -> Iterator[tuple[Recipe, Dataset]]:
-    """What a profile runs of these recipes (default: all that are for one site, or for several) on a group-disjoint data set: each recipe,
-    scaled, with the data set as one of its protocols splits it."""
-    names = names or (RECIPES if len(dataset.sites) == 1 else ACROSS)
-    for recipe in map(get_recipe, names):
-        same = recipe.labels == "ten" and set(dataset.ten_classes().classes) == set(dataset.classes)
-        for protocol in protocols_of(recipe, dataset.sites) if admitted(recipe, profile) and not same else ():
-            if worth_running(protocol, dataset):
-                yield recipe.scaled(profile), dataset.split_by(protocol)
-
-
-def left_out(profile: Profile) -> dict[str, str]:
-    "The recipes that a profile leaves out, with the reason."
-    return {recipe.name: f"not run: profile {profile.name} leaves {', '.join(sorted(recipe.backbones))} out" for recipe in RECIPES.values()
-            if not admitted(recipe, profile) and not recipe.stands_in_for and not recipe.held_against}
-
-# %% ../nbs/33_experiment.ipynb #cell34
-@dataclass(frozen=True)
-class Planned(Experiment):
-    "One experiment of a plan, and the keys of those that come before it."
-    fingerprint: str
-    needs: tuple[str, ...] = ()
-
-
-def plan(
-    dataset: Dataset,  # group-disjoint
-    profile: Profile,
-    seeds: Sequence[int],
-) -> list[Planned]:
-    "All experiments of a study in an order in which each comes after those it needs."
-    found = [Planned(recipe, split.protocol, seed, fingerprint(recipe, split, seed),
-                     tuple(Experiment(member, split.protocol, seed).key for member in recipe.members))
-             for recipe, split in chosen(dataset, profile) for seed in seeds]
-    return sorted(found, key=lambda planned: len(planned.needs) > 0)
-
-# %% ../nbs/33_experiment.ipynb #cell37
-def outcomes(
-    study: Run,
-    dataset: Dataset,  # group-disjoint
-    *names: str,  # of recipes, in the order wanted; none for all
-) -> list[Outcome]:
-    """The outcomes of these recipes with all their protocols and seeds; what has not run yet is run. Recipes that the profile leaves out
-    are missing."""
-    return [run(recipe, split, seed, study.folder) for recipe, split in chosen(dataset, study.profile, names)
-            for seed in study.training_seeds]

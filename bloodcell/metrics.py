@@ -242,7 +242,9 @@ def _flat(scores: dict[str, np.ndarray], losses: np.ndarray, classes: list[str],
 @lru_cache(8)  # many models are tested on the same groups
 def _draws(n_groups: int, draws: int) -> np.ndarray:
     "How often each group is in each draw of as many groups with replacement: float32, (draws, groups)."
-    return rng_for(0, "intervals").multinomial(n_groups, np.full(n_groups, 1 / n_groups), draws).astype("float32")
+    found = rng_for(0, "intervals").multinomial(n_groups, np.full(n_groups, 1 / n_groups), draws).astype("float32")
+    found.flags.writeable = False  # all that ask get the same array
+    return found
 
 
 def intervals(

@@ -17,7 +17,8 @@ import pandas as pd
 
 from . import figures, metrics
 from .dataset import Dataset, prepare
-from .experiment import DID_NOT_TRAIN, Outcome, by_protocol, left_out, outcomes, stored
+from .experiment import DID_NOT_TRAIN, Outcome, by_protocol, stored
+from .plan import left_out, outcomes
 from .images import Pixels
 from .recipes import get_recipe
 from .runs import Run, environment, open_run
