@@ -62,6 +62,7 @@ def cut_nucleus(
     image: Image.Image,
     anywhere: bool = False,  # or about in the middle
     diameters: float = DIAMETERS,  # of the nucleus, for the side of the square
+    normalised: bool = False,  # its stain, too
 ) -> Image.Image:
     "The square around the nucleus, its glass brought to one grey; all of the image where none is found."
     small = image.copy()
@@ -72,28 +73,31 @@ def cut_nucleus(
         return Image.fromarray(cells.on_clear_glass(np.asarray(image)))
     found = replace(nucleus, row=nucleus.row * scale, column=nucleus.column * scale)
     cut = cells.crop_around(np.asarray(image), found, diameters * nucleus.diameter * scale)
-    return Image.fromarray(cells.on_clear_glass(cut, cells.background(pixels)))
+    factors = cells.to_stain(pixels, nucleus) if normalised else 1.0
+    return Image.fromarray(cells.on_clear_glass(cut, cells.background(pixels), factors))
 
 # %% ../nbs/18_images.ipynb #cell15
 @dataclass(frozen=True)
 class Pixels:
     """How an image becomes pixels: `size` in pixels; the whole image, the `cell` cut out with its mask (where there is one), or a square of
-    two and a half diameters of the `nucleus` around it, its glass brought to one grey, which lies about in the middle or `anywhere`; as it
-    is or with its `contrast` stretched."""
+    two and a half diameters of the `nucleus` around it, its glass brought to one grey, which lies about in the middle or `anywhere`, its
+    stain as it is or `normalised`; as it is or with its `contrast` stretched."""
     size: int
     crop: str = "whole"
     contrast: bool = False
     anywhere: bool = False
+    normalised: bool = False
 
     def __post_init__(self):
-        if self.size < 1 or self.crop not in ("whole", "cell", "nucleus"):
-            raise BloodcellError(f"{self} cannot be: size is 1 pixel or more, crop is 'whole', 'cell' or 'nucleus'")
+        if self.size < 1 or self.crop not in ("whole", "cell", "nucleus") or (self.normalised and self.crop != "nucleus"):
+            raise BloodcellError(f"{self} cannot be: size is 1 pixel or more, crop is 'whole', 'cell' or 'nucleus', and only a nucleus "
+                                 "has a stain that can be normalised")
 
     @property
     def name(self) -> str:
         "A name for files."
         where = "-anywhere" if self.anywhere and self.crop == "nucleus" else ""
-        return f"{self.size}px-{self.crop}{where}" + ("-contrast" if self.contrast else "")
+        return f"{self.size}px-{self.crop}{where}" + "-contrast" * self.contrast + "-normalised" * self.normalised
 
     def read(self, path: str | Path, mask: str | Path | None = None) -> np.ndarray:
         "The pixels of one file: uint8, (size, size, 3)."
@@ -105,7 +109,7 @@ class Pixels:
         if self.contrast:
             image = ImageOps.autocontrast(image, cutoff=1, preserve_tone=True)
         if self.crop == "nucleus":
-            image = cut_nucleus(image, self.anywhere)
+            image = cut_nucleus(image, self.anywhere, normalised=self.normalised)
         return np.asarray(image.resize((self.size, self.size), Image.Resampling.BILINEAR))
 
 # %% ../nbs/18_images.ipynb #cell18

@@ -345,6 +345,7 @@ TEST_TIME = tuple(replace(trained, name=f"{trained.name}_{how}", title=f"{traine
 ABLATIONS = tuple(replace(FINE_TUNED, name=f"fine_tuned_{name}", title=f"{FINE_TUNED.title}, {words}", protocols=(), **changes)
                   for name, words, changes in (
     ("whole_image", "whole images", {"pixels": Pixels(64)}), ("one_stain", "no stain augmentation", {"stain": {}}),
+    ("normalised_stain", "stain normalised", {"pixels": Pixels(64, "nucleus", normalised=True)}),
     ("other_cameras", "with random blur, noise and hidden edges", {"camera": dict(blur=2.0, noise=0.05, window=0.2)}),
     ("learning_normalisation", "batch normalisation learns", {"arguments": {"freeze_normalisation": False}}),
     ("no_imagenet", "random weights to begin with", {"weights": "random", "arguments": {"freeze_normalisation": False}}),
