@@ -18,8 +18,8 @@ from conftest import BLOODCELL, run_bloodcell
 from bloodcell.config import get_profile
 from bloodcell.dataset import prepare
 from bloodcell.experiment import DID_NOT_TRAIN, run, stored
+from bloodcell.outputs import OUTPUTS
 from bloodcell.recipes import get_recipe
-from bloodcell.results import OUTPUTS
 from bloodcell.runs import open_run
 
 
