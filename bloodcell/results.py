@@ -28,7 +28,7 @@ from .datasets import CATALOG
 from .experiment import Outcome, by_protocol, stored
 from .laboratories import LABORATORIES, across, worth
 from .metrics import on, read_predictions, summary
-from .recipes import ABLATIONS, AVERAGED, FINE_TUNED, LARGER, PAPERS, RECIPES, TEST_TIME, get_recipe
+from .recipes import ABLATIONS, AT_HOME, AVERAGED, FINE_TUNED, LARGER, PAPERS, RECIPES, TEST_TIME, get_recipe
 from .runs import read_json, write_json, write_table
 from .study import results_table
 from .uncertainty import compare
@@ -143,9 +143,8 @@ def kept_table(datasets: Sequence[str] = ("pbc", "kaggle", "lisc"), where: str |
 FIVE = "+".join(LABORATORIES)  # the data set in which each of five laboratories is left out
 
 
-CHANGES = {FINE_TUNED.name: [recipe.name for recipe in ABLATIONS]}  # by the recipe of which one thing is changed
-for _asked in TEST_TIME:
-    CHANGES.setdefault(_asked.members[0].name, []).append(_asked.name)
+CHANGES = {FINE_TUNED.name: [recipe.name for recipe in ABLATIONS],  # by the recipe of which one thing is changed
+           **{trained.name: [recipe.name for recipe in TEST_TIME if trained in recipe.members] for trained in (AT_HOME, AVERAGED)}}
 
 
 def kept_left_out(where: str | Path | None = None) -> list[Outcome]:
