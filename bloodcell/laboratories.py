@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LABORATORIES', 'measured', 'apart', 'across', 'worth', 'chosen_elsewhere', 'after_counts', 'combined', 'together',
-           'elsewhere', 'others', 'scores_elsewhere']
+           'second_opinion', 'elsewhere', 'others', 'scores_elsewhere']
 
 # %% ../nbs/36_laboratories.ipynb #cell3
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from .config import BloodcellError, data_root, rng_for
 from .dataset import WITHOUT, Dataset
 from .experiment import Outcome, by_protocol
 from .images import Pixels
-from .metrics import classes_of, on, predictions_table, same_images
+from .metrics import classes_of, on, predicted, predictions_table, same_images
 from .uncertainty import FEWEST, cluster_interval, group_counts, macro_f1
 
 # %% ../nbs/36_laboratories.ipynb #cell8
@@ -149,6 +149,23 @@ def together(
                          **{name: found[name] for name in ("ci_low", "ci_high", "accuracy", "n", "groups")},
                          "after_count": np.mean(_after_counts([one], site))})
     return pd.DataFrame(rows)
+
+# %% ../nbs/36_laboratories.ipynb #fb20fbfd
+def second_opinion(
+    own: pd.DataFrame,  # predictions of networks of the laboratory itself, of cells they did not learn from
+    other: pd.DataFrame,  # predictions, of these cells at least, of a network that has not seen the laboratory
+) -> pd.DataFrame:
+    """One row per test cell of `own`: `image`, `label`, the class `named` and how `sure` the network is (0-1), the `second` network's class
+    and how `second_sure` it is, and whether the label is `doubtful`: both name the same other class. Raises `BloodcellError` where the
+    second network has no prediction for a cell."""
+    own, other = on(own, "test"), on(other, "test").set_index("image")
+    if unseen := sorted(set(own["image"]) - set(other.index)):
+        raise BloodcellError(f"the second network has no prediction for {len(unseen)} cell(s), for example {unseen[0]}")
+    other = other.loc[own["image"]].reset_index()
+    named, second = predicted(own), predicted(other)
+    return pd.DataFrame({"image": own["image"], "label": own["label"], "named": named, "sure": own.filter(like="p_").max(axis=1),
+                         "second": second, "second_sure": other.filter(like="p_").max(axis=1),
+                         "doubtful": named.ne(own["label"]) & named.eq(second)})
 
 # %% ../nbs/36_laboratories.ipynb #cell18
 def elsewhere(

@@ -151,11 +151,12 @@ def fine_tuned(
     seed: int = 0,  # of random weights
     freeze_normalisation: bool = True,  # batch normalisation keeps the statistics it came with
     dropout: float = 0.2,
+    mix_style: float = 0.0,  # share of the training images that get another's style, in an EfficientNet-Lite
 ) -> tuple[keras.Sequential, str]:
     """A backbone with averaged maps and one dense layer, and where its weights came from.
 
     Input: images (n, size, size, 3), 0-255. Output: class probabilities (n, classes). Raises `NoWeights`."""
-    network, source = pretrained(backbone, size, weights, seed)
+    network, source = pretrained(backbone, size, weights, seed, **({"mix_style": mix_style} if mix_style else {}))
     for layer in network.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.trainable = not freeze_normalisation

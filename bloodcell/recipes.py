@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['PAPERS', 'BACKBONES', 'METHODS', 'TOLD', 'COLOUR', 'SRAVANI', 'HYBRID_NETWORK', 'HYBRID', 'ENSEMBLE', 'KHALIL',
            'KHALIL_PLAIN', 'KHALIL_MOBILENET', 'KHALIL_SCRATCH', 'JARJEES', 'JARJEES_VGG16', 'JARJEES_MOBILENET',
-           'ASGHAR_FROZEN', 'ASGHAR_READINGS', 'ASGHAR_TEN', 'ASGHAR', 'FINE_TUNED', 'AVERAGED', 'LARGER', 'AT_HOME',
-           'ON_FEW', 'TEST_TIME', 'ABLATIONS', 'RECIPES', 'ACROSS', 'Paper', 'Backbone', 'get_backbone', 'NoWeights',
-           'weights_file', 'weights_key', 'Settings', 'Recipe', 'get_recipe']
+           'ASGHAR_FROZEN', 'ASGHAR_READINGS', 'ASGHAR_TEN', 'ASGHAR', 'FINE_TUNED', 'AVERAGED', 'LARGER', 'MIXED',
+           'AT_HOME', 'ON_FEW', 'TEST_TIME', 'ABLATIONS', 'RECIPES', 'ACROSS', 'Paper', 'Backbone', 'get_backbone',
+           'NoWeights', 'weights_file', 'weights_key', 'Settings', 'Recipe', 'get_recipe']
 
 # %% ../nbs/20_recipes.ipynb #cell3
 import hashlib
@@ -320,6 +320,10 @@ AVERAGED = replace(FINE_TUNED, name="fine_tuned_averaged", title=f"{FINE_TUNED.t
 LARGER = replace(AVERAGED, name="fine_tuned_larger", title="EfficientNet-Lite2 trained end to end at 96 px, weights averaged",
                  backbone="EfficientNetLite2", chosen="As `fine_tuned_averaged`, with a backbone of 4.9 million weights in place of 3.4.")
 
+MIXED = replace(LARGER, name="fine_tuned_mixed", title=f"{LARGER.title}, styles mixed", arguments={"mix_style": 0.5},
+                chosen="As `fine_tuned_larger`; in the first three stages half of the images get the style of another one (MixStyle, with "
+                       "its authors' settings).")
+
 AT_HOME = replace(FINE_TUNED, name="fine_tuned_at_home", title=f"{FINE_TUNED.title} for one laboratory, 128 px",
                   pixels=Pixels(128, "nucleus"), balanced=None, epochs=(10,),
                   augmentation=FINE_TUNED.augmentation | dict(scale=(0.9, 1.11)), stain=dict(gain=0.1, tint=0.05, mix=0.03, light=0.02),
@@ -347,6 +351,7 @@ ABLATIONS = tuple(replace(FINE_TUNED, name=f"fine_tuned_{name}", title=f"{FINE_T
     ("whole_image", "whole images", {"pixels": Pixels(64)}), ("one_stain", "no stain augmentation", {"stain": {}}),
     ("normalised_stain", "stain normalised", {"pixels": Pixels(64, "nucleus", normalised=True)}),
     ("other_cameras", "with random blur, noise and hidden edges", {"camera": dict(blur=2.0, noise=0.05, window=0.2)}),
+    ("mixed_styles", "styles mixed", {"arguments": {"mix_style": 0.5}}),
     ("learning_normalisation", "batch normalisation learns", {"arguments": {"freeze_normalisation": False}}),
     ("no_imagenet", "random weights to begin with", {"weights": "random", "arguments": {"freeze_normalisation": False}}),
     ("plain", "whole images, no stain augmentation, batch normalisation learns",
@@ -356,10 +361,11 @@ ABLATIONS = tuple(replace(FINE_TUNED, name=f"fine_tuned_{name}", title=f"{FINE_T
 RECIPES = {recipe.name: recipe for recipe in (
     COLOUR, SRAVANI, HYBRID_NETWORK, *_MEMBERS, *HYBRID, *ENSEMBLE, KHALIL, KHALIL_PLAIN, KHALIL_MOBILENET, KHALIL_SCRATCH, JARJEES,
     JARJEES_VGG16, JARJEES_MOBILENET,
-    *ASGHAR_FROZEN, *ASGHAR_READINGS, ASGHAR_TEN, ASGHAR, FINE_TUNED, AVERAGED, LARGER, AT_HOME, ON_FEW, *TEST_TIME, *ABLATIONS)}
+    *ASGHAR_FROZEN, *ASGHAR_READINGS, ASGHAR_TEN, ASGHAR, FINE_TUNED, AVERAGED, LARGER, MIXED, AT_HOME, ON_FEW, *TEST_TIME, *ABLATIONS)}
 
 
 ACROSS = (COLOUR.name, SRAVANI.name, ASGHAR.name, "asghar2023_mobilenetv2", "asghar2023_vgg16", FINE_TUNED.name, AVERAGED.name, LARGER.name,
+          MIXED.name,
           *(recipe.name for recipe in (*TEST_TIME[1:], *ABLATIONS)))  # what is run where one laboratory after the other is left out
 
 
