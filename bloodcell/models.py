@@ -16,7 +16,7 @@ from keras import layers
 
 from .config import BloodcellError
 from .recipes import Recipe, get_backbone
-from .transfer import Preprocess, pretrained, train_last_block
+from .transfer import LITE_SIZES, Preprocess, pretrained, train_last_block
 
 # %% ../nbs/23_models.ipynb #cell5
 def layers_table(model: keras.Model) -> pd.DataFrame:
@@ -155,8 +155,12 @@ def fine_tuned(
 ) -> tuple[keras.Sequential, str]:
     """A backbone with averaged maps and one dense layer, and where its weights came from.
 
-    Input: images (n, size, size, 3), 0-255. Output: class probabilities (n, classes). Raises `NoWeights`."""
-    network, source = pretrained(backbone, size, weights, seed, **({"mix_style": mix_style} if mix_style else {}))
+    Input: images (n, size, size, 3), 0-255. Output: class probabilities (n, classes). Raises `NoWeights`, and
+    `BloodcellError` where another backbone is to mix styles."""
+    if mix_style and backbone not in LITE_SIZES:
+        raise BloodcellError(f"{backbone} cannot mix styles: choose one of {', '.join(LITE_SIZES)}, or a mix_style of 0")
+    options = {"mix_style": mix_style} if mix_style else {}
+    network, source = pretrained(backbone, size, weights, seed, **options)
     for layer in network.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.trainable = not freeze_normalisation

@@ -105,7 +105,7 @@ def _build(backbone: Backbone, weights: str | None, options: dict) -> keras.Mode
         return efficientnet_lite(backbone.name, options["input_shape"], options.get("mix_style", 0.0))
     try:
         return getattr(keras.applications, backbone.name)(weights=weights, **options)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise BloodcellError(f"{backbone.name} cannot be built at {options['input_shape'][0]} px: "
                              f"{str(error).strip().splitlines()[0]}") from error
 
@@ -164,7 +164,7 @@ def pretrained(
     size: int,  # width and height in pixels
     weights: str = "imagenet",  # or "random", or "imagenet or random": random where no file is at hand; nothing is downloaded then
     seed: int = 0,  # of random weights
-    **options,  # of the function in `keras.applications`
+    **options,  # of the function in `keras.applications`, or of `efficientnet_lite`
 ) -> tuple[keras.Model, str]:
     "The network of that name, and where its weights came from: a file's name, `keras.applications`, or `random, seed ...`."
     options = {"include_top": False, "input_shape": (size, size, 3)} | options
