@@ -35,7 +35,7 @@ from .runs import environment, write_json, write_table
 PRESET = replace(get_recipe("fine_tuned_other_cameras"), name="preset", title="EfficientNet-Lite0 behind the search for the nucleus",
                  pixels=Pixels(96, "nucleus"), balanced=8000, epochs=(14,))
 STAGES = (PRESET, replace(PRESET, pixels=Pixels(128, "nucleus"), epochs=(8,), learning_rate=1e-4))
-TRAININGS = 2  # each with its own seed
+TRAININGS = 3  # each with its own seed
 
 
 def squares_of(rows, size: int, batch: int = 128) -> np.ndarray:
