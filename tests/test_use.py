@@ -1,5 +1,6 @@
 """Presets and the commands that use them: pictures of every kind, files that are no presets, and the shipped network on real cells."""
 
+import io
 import json
 import shutil
 import subprocess
@@ -136,6 +137,25 @@ def test_the_answers_of_another_network_are_not_taken(tmp_path):
     assert presets._quick(tmp_path / "mine.keras", presets.load("blood8").facts["identity"]) is None
 
 
+def test_an_exported_file_names_cells_as_the_preset_does(cells, tmp_path):
+    preset, mine = presets.load("blood8"), tmp_path / "mine.onnx"
+    shutil.copy(preset.file.with_suffix(".onnx"), mine)
+    found = run_bloodcell("predict", cells, "--model", mine)
+    assert found.returncode != 0 and "mine.json" in found.stderr  # what names its classes is missing
+    (tmp_path / "mine.json").write_text(json.dumps(preset.facts))
+    found = [run_bloodcell("predict", cells, "--model", model, "--format", "csv") for model in (mine, "blood8")]
+    assert found[0].returncode == 0 and found[0].stdout == found[1].stdout, found[0].stderr
+    refused = run_bloodcell("predict", cells, "--model", mine, "--explain", tmp_path / "why")
+    assert refused.returncode != 0 and ".keras" in refused.stderr and "Traceback" not in refused.stderr
+    for damage in (b"damaged", b"", mine.read_bytes()[:100_000]):
+        mine.write_bytes(damage)
+        refused = run_bloodcell("predict", cells, "--model", mine)
+        assert refused.returncode != 0 and "mine.onnx" in refused.stderr and "Traceback" not in refused.stderr
+    (tmp_path / "mine.json").write_text("{}")
+    refused = run_bloodcell("predict", cells, "--model", mine)
+    assert refused.returncode != 0 and "without classes" in refused.stderr
+
+
 def test_a_hostile_file_is_refused_before_it_runs_anything(tmp_path):
     source = presets.load("blood8").file
     for name, change in (("lambda.keras", lambda text: text.replace('"GlobalAveragePooling2D"', '"Lambda"')),
@@ -189,3 +209,16 @@ def test_the_shipped_preset_names_real_cells(real_data, tmp_path):
     assert found.returncode == 0, found.stderr
     named = pd.read_csv(tmp_path / "named.csv")
     assert (named["class"] == [path.parent.name for path in chosen]).mean() > 0.9 and named["known"].mean() > 0.7
+
+
+def test_whole_numbers_of_eight_bits_name_real_cells_alike(real_data, tmp_path):
+    root = real_data / "samples/pbc-original/PBC_dataset_normal_DIB"
+    if not root.is_dir():
+        pytest.skip("needs real images: no samples/pbc-original in BLOODCELL_DATA")
+    pytest.importorskip("tf2onnx")
+    found = run_bloodcell("export", "blood8", "--to", "onnx-int8", "--out", tmp_path / "small.onnx", "--cells", f"{root}/*/[!.]*.jpg")
+    assert found.returncode == 0, found.stderr  # it fails where more than one cell in 200 gets another class
+    cells = sorted(str(path) for path in root.glob("*/[!.]*.jpg"))[:40]
+    said = [run_bloodcell("predict", *cells, "--format", "csv", "--model", model) for model in ("blood8", tmp_path / "small.onnx")]
+    one, other = (pd.read_csv(io.StringIO(each.stdout)) for each in said)
+    assert (one["class"] == other["class"]).mean() > 0.95 and (one["probability"] - other["probability"]).abs().max() < 0.3

@@ -159,6 +159,16 @@ def bench_answers(batch: int, goal: str) -> dict:
             "ratio": ours / theirs, "goal": goal, "note": f"{1000 * batch / ours:.1f} ms a batch; the search for the nucleus is part of it"}
 
 
+def bench_whole_numbers(batch: int = 64) -> dict:
+    "Cells a second that the preset names with whole numbers of eight bits, against its ONNX file."
+    preset, cells = presets.load(DEFAULT), export.drawn_cells(batch)
+    with tempfile.TemporaryDirectory() as folder:
+        small, whole = presets.by_file(export.export(preset, "onnx-int8", f"{folder}/small.onnx")), preset.answer
+        ours, theirs = rate(lambda: small(cells), batch), rate(lambda: whole(cells), batch)
+    return {"what": f"{DEFAULT} as onnx-int8, cells a second in batches of {batch}", "ours": ours, "other": theirs, "other_is": "onnx",
+            "ratio": ours / theirs, "goal": "at least 1,000", "note": f"{1000 * batch / ours:.1f} ms a batch"}
+
+
 def bench_start() -> dict:
     "Seconds from the start of `bloodcell predict` to its answer about ten cells, against the same without the ONNX file."
     with tempfile.TemporaryDirectory() as folder:
@@ -183,7 +193,7 @@ def main() -> None:
     rows = []
     for bench in (bench_memory, lambda: bench_decoding(root, usable), lambda: bench_augmentation(root, usable, cache),
                   lambda: bench_head(usable, cache, codes), lambda: bench_answers(1, "at most 1.5 ms"),
-                  lambda: bench_answers(64, "at least 1,000"), bench_start):
+                  lambda: bench_answers(64, "at least 1,000"), bench_whole_numbers, bench_start):
         rows.append(bench() | {"data": name})
         print(f"{rows[-1]['what']}: {rows[-1]['ours']:.1f} against {rows[-1]['other']:.1f} ({rows[-1]['other_is']}), "
               f"ratio {rows[-1]['ratio']:.1f}", flush=True)
