@@ -56,7 +56,7 @@ bench: .venv/installed
 
 # The page that names a cell in a browser, as static files in _web/. Needs npm, once.
 web: .venv/installed
-	@$(BIN)/python workflow/build_web.py
+	@$(BIN)/bloodcell export --to web --out _web
 
 # The site, from the notebooks as they are stored; a broken link fails.
 docs: .venv/installed

@@ -201,8 +201,9 @@ def preset(data: Annotated[str,
 # %% ../nbs/47_use.ipynb #cell13
 @app.command()
 def export(model: Annotated[str, typer.Argument(help="a preset of this package, or the path of a .keras file")] = DEFAULT,
-           to: Annotated[str, typer.Option(help="onnx, onnx-int8, litert or litert-int8")] = "onnx",
-           out: Annotated[str, typer.Option(help="the file to write; by default <model>.onnx or .tflite here")] = "",
+           to: Annotated[str, typer.Option(help="onnx, onnx-int8, litert, litert-int8, or web: a page for browser and phone")] = "onnx",
+           out: Annotated[str, typer.Option(help="the file to write, or the folder of the page; by default <model>.onnx, .tflite or -web "
+                                                 "here")] = "",
            cells: Annotated[str, typer.Option(help="a folder or pattern of pictures of cells: half of them set the ranges of onnx-int8, "
                                                    "and the other half are compared too")] = "") -> None:
     "Write a preset for another runtime, and compare the file with the network before it is handed out."
@@ -211,11 +212,11 @@ def export(model: Annotated[str, typer.Argument(help="a preset of this package, 
     from bloodcell import presets
     from bloodcell.config import one_of
 
-    ending, _ = one_of(exporting.FORMATS, to, "format")
+    ending, _ = one_of(exporting.FORMATS | {"web": ("-web", None)}, to, "format")
     chosen = presets.load(model)
     given = _squares(cells) if cells else None
-    file = exporting.export(chosen, to, out or f"{Path(model).stem}{'-int8' if to.endswith('int8') else ''}{ending}",
-                            given[::2] if cells else None)
+    place = out or f"{Path(model).stem}{'-int8' if to.endswith('int8') else ''}{ending}"
+    file = exporting.write_page(chosen, place) if to == "web" else exporting.export(chosen, to, place, given[::2] if cells else None)
     shown = {"drawn cells": exporting.drawn_cells(), "hostile pixels": exporting.hostile_pixels()} | ({cells: given[1::2]} if cells else {})
     found = {what: exporting.parity(chosen, file, pixels) for what, pixels in shown.items()}
     drawn = found["drawn cells"]
@@ -228,6 +229,8 @@ def export(model: Annotated[str, typer.Argument(help="a preset of this package, 
     if cells and round((1 - found[cells].same_class) * len(shown[cells])) > max(1, len(shown[cells]) / 200):
         raise BloodcellError(f"{file} names other classes than the network for more than one in 200 of the cells in {cells}: give more "
                              "cells, or choose a format without int8")
+    if to == "web":
+        print(f"to open the page: python -m http.server -d {place}")
 
 
 def _squares(cells: str):

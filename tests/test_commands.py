@@ -118,7 +118,7 @@ def test_a_wheel_works_in_another_folder(tmp_path):
 @pytest.mark.parametrize("arguments, code, words", [
     ([], 0, "make study"), (["help"], 0, "make bench"), (["-n", "study"], 0, "bloodcell study"), (["-n", "test"], 0, "pytest"),
     (["-n", "lab"], 0, "jupyter lab"), (["-n", "bench"], 0, "workflow/bench.py"), (["-n", "docs"], 0, "build_site.py"),
-    (["-n", "notebooks"], 0, "refresh.py"),
+    (["-n", "notebooks"], 0, "refresh.py"), (["-n", "web"], 0, "export --to web"),
     (["-n", "lock"], 0, "uv pip compile"), (["-n", "clean"], 0, "rm -rf"),
     (["-n", "study", "PROFLE=quick"], 2, "PROFLE"),
 ])
@@ -131,4 +131,4 @@ def test_the_benchmarks_run():
     done = subprocess.run([sys.executable, "workflow/bench.py", "--brief"], cwd=REPOSITORY, capture_output=True, text=True, timeout=600,
                           env=os.environ | {"BLOODCELL_DATA": "/nowhere"})
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("ratio") == 7
+    assert done.stdout.count("ratio") == 13

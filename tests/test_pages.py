@@ -65,5 +65,5 @@ class TestAccessibility:
         real = report.write_page(tmp_path / "findings.html", "results on real cells", [REPOSITORY / "nbs/52_findings.ipynb"])
         assert max(study.stat().st_size, real.stat().st_size) < 4_000_000
         opened = tab("about:blank")
-        for page in (study, real, REPOSITORY / "workflow/web/index.html"):
+        for page in (study, real, REPOSITORY / "bloodcell/web/index.html"):
             assert findings(opened, f"file://{page}", axe) == [], page

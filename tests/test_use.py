@@ -156,6 +156,12 @@ def test_an_exported_file_names_cells_as_the_preset_does(cells, tmp_path):
     assert refused.returncode != 0 and "without classes" in refused.stderr
 
 
+def test_a_page_without_npm_says_what_is_missing(tmp_path):
+    found = run_bloodcell("export", "--to", "web", "--out", tmp_path / "page", PATH=tmp_path)
+    assert found.returncode != 0 and "npm is missing" in found.stderr and "Traceback" not in found.stderr
+    assert not list((tmp_path / "page").iterdir())
+
+
 def test_a_hostile_file_is_refused_before_it_runs_anything(tmp_path):
     source = presets.load("blood8").file
     for name, change in (("lambda.keras", lambda text: text.replace('"GlobalAveragePooling2D"', '"Lambda"')),

@@ -3,31 +3,27 @@
 import http.server
 import json
 import re
-import subprocess
-import sys
 import threading
 from functools import partial
 
 import numpy as np
 import pytest
 from browser import needs_browser
-from conftest import REPOSITORY
+from conftest import run_bloodcell
 from PIL import Image
 
 from bloodcell import presets, synthetic
 
-sys.path.insert(0, str(REPOSITORY / "workflow"))
 pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    import build_web
-
-    try:
-        folder = build_web.build(tmp_path_factory.mktemp("web") / "page")
-    except subprocess.CalledProcessError as error:
-        pytest.skip(f"npm cannot fetch the browser's runtime here: {error.stderr.decode()[-200:]}")
+    folder = tmp_path_factory.mktemp("web") / "page"
+    made = run_bloodcell("export", "--to", "web", "--out", folder)
+    if "npm is missing" in made.stderr:
+        pytest.skip(made.stderr[-300:])
+    assert made.returncode == 0, made.stderr
     rng = np.random.default_rng(3)
     (folder / "cells").mkdir()
     for number in range(20):
