@@ -350,7 +350,7 @@ def model_card(preset: KeptPreset, unknown: pd.DataFrame) -> str:
 
 {data}
 
-Neither set says much about the people the blood came from: no age, no sex, no disease, and PBC comes from one hospital and one analyser. Weights before training: {record['weights']}. Its weights are the mean of those of {record.get('trainings', 1)} trainings, of {record['epochs']} epochs each.
+Neither set says much about the people the blood came from: no age, no sex, no disease, and PBC comes from one hospital and one analyser. Weights before training: {record['weights']}.
 
 **What it is worth.**
 
