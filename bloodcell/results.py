@@ -174,8 +174,8 @@ def _right(outcomes: Sequence[Outcome], everything: bool = False) -> float:
 
 def overview(where: str | Path | None = None) -> pd.DataFrame:
     """One row per network, all values accuracies on its first data set: `claimed`; `as_the_paper` (its own protocol, or its own way of
-    counting, where that differs); `group_disjoint`, of a training as long; and `elsewhere`, the mean over laboratories that were each left
-    out of the training. Empty where it was not measured. The last row is about two trainings of our network: the preset, on its held-out
+    counting, where that differs); `group_disjoint`, of a training as long; and `elsewhere`, the mean over all laboratories, each left
+    out of a training once. Empty where it was not measured. The last row is about two trainings of our network: the preset, on its held-out
     cells of PBC; and `recipe`, the best one `elsewhere`."""
     claims, rows = kept_claims(where=where), []
     scores = across(kept_left_out(where))
@@ -192,7 +192,8 @@ def overview(where: str | Path | None = None) -> pd.DataFrame:
                      "paper": PAPERS[get_recipe(recipe).paper].short if get_recipe(recipe).paper else "this study", "data": data,
                      "claimed": measured["claimed"].max() if len(measured) else np.nan,
                      "as_the_paper": _right(fair, everything=True) if own == "all images" else _right(same.get(own, [])),
-                     "group_disjoint": _right(fair), "elsewhere": np.mean(left) if len(left) else np.nan, "laboratories": len(left)})
+                     "group_disjoint": _right(fair), "elsewhere": np.mean(left) if len(left) == len(LABORATORIES) else np.nan,
+                     "laboratories": len(left)})
     if preset := kept_preset(where=where):
         here = on(preset.own, "test")
         rows[-1]["group_disjoint"] = summary(here[here["site"] == "pbc"])["accuracy"]
