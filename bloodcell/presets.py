@@ -58,7 +58,9 @@ def by_keras(network) -> Answer:
 
 
 def by_onnx(session) -> Answer:
-    "The answers of an `onnxruntime.InferenceSession`."
+    "The answers of an `onnxruntime.InferenceSession`. Raises `ValueError` where it is about another kind of network."
+    if missing := set(OUTPUTS) - {output.name for output in session.get_outputs()}:
+        raise ValueError(f"it has no {' and no '.join(sorted(missing))}")
     name = session.get_inputs()[0].name
 
     def answer(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -102,7 +104,7 @@ def by_file(
         raise BloodcellError(f"{error.name} is missing: pip install 'bloodcell[export]'") from error
     except Exception as error:  # each runtime has its own kinds
         raise BloodcellError(f"{file} is damaged, or is no network that `bloodcell export` wrote "
-                             f"({str(error).strip().splitlines()[0][:160]}): export it again") from error
+                             f"({(str(error).strip() or type(error).__name__).splitlines()[0][:160]}): export it again") from error
 
 
 def _quick(file: Path, identity: str) -> Answer | None:
@@ -184,8 +186,8 @@ def _facts_beside(file: Path) -> dict:
     "What an exported file says about itself, from the JSON that was written with it."
     beside = file.with_suffix(".json")
     try:
-        return json.loads(beside.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return dict(json.loads(beside.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
         raise BloodcellError(f"{beside}, which names the classes of {file.name}, is missing or damaged: `bloodcell export` writes both, "
                              "keep them together") from error
 

@@ -151,9 +151,19 @@ def test_an_exported_file_names_cells_as_the_preset_does(cells, tmp_path):
         mine.write_bytes(damage)
         refused = run_bloodcell("predict", cells, "--model", mine)
         assert refused.returncode != 0 and "mine.onnx" in refused.stderr and "Traceback" not in refused.stderr
-    (tmp_path / "mine.json").write_text("{}")
-    refused = run_bloodcell("predict", cells, "--model", mine)
-    assert refused.returncode != 0 and "without classes" in refused.stderr
+    for text, said in (("{}", "without classes"), ("5", "mine.json"), ("{", "mine.json")):
+        (tmp_path / "mine.json").write_text(text)
+        with pytest.raises(BloodcellError, match=said):
+            presets.load(mine)
+
+
+def test_an_onnx_file_of_another_network_is_refused(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    value = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None, 2]) for name in ("given", "said")]
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["given"], ["said"])], "other", value[:1], value[1:])
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 15)], ir_version=8), tmp_path / "other.onnx")
+    with pytest.raises(BloodcellError, match=r"other\.onnx.*no probabilities"):
+        presets.by_file(tmp_path / "other.onnx")
 
 
 def test_a_page_without_npm_says_what_is_missing(tmp_path):
