@@ -203,6 +203,12 @@ class Dataset(ReadableImages):
         classes = tuple(sorted(set(labels) - {""}))
         return self.with_images(self.images.assign(label=labels)[labels != ""], classes=classes)
 
+    def trusted(self) -> "Dataset":
+        "Training and validation images without those whose labels the catalogue doubts; all test images."
+        rows = self.images
+        doubtful = [label in self.sites[site][0].doubtful for site, label in zip(rows["site"], rows["label"], strict=True)]
+        return self.with_images(rows[(rows["split"] == "test") | ~np.array(doubtful, bool)])
+
     def leaving_out(self, site: str) -> "Dataset":
         "One site tests with all its images; the others train and validate as before, their own test images among the training ones."
         if site not in self.sites or len(self.sites) < 2:

@@ -60,7 +60,7 @@ class DataSet:
     a table in this package that says which images belong together; `listing` a table with path, label and group, of one's own, of the
     archive (relative to its root) or of this package, in place of folders; `folder` is where the archive lies, if not under the set's name;
     `masks` is a folder with a PNG for each image, white where the cell is; `preparation` changes `bloodcell.images.Pixels` for every
-    network alike."""
+    network alike; `doubtful` names classes many of whose labels are wrong."""
     name: str
     title: str
     source: str
@@ -80,6 +80,7 @@ class DataSet:
     preparation: Mapping[str, object] = field(default_factory=dict)
     validation_part: str = ""
     test_part: str = ""
+    doubtful: tuple[str, ...] = ()
     note: str = ""
 
     @property
@@ -152,6 +153,7 @@ _OTHER_LABORATORIES = (
             listing="images.csv",
             not_used=dict.fromkeys(("blast", "smudge", "plasma cell", "variant lymphocyte"),
                                    "a kind of cell that the other data sets do not have"),
+            doubtful=("basophil",),
             note="73 patients with leukaemia; a group is a patient. Some labels are noisy, those of basophils most."),
 )
 

@@ -37,6 +37,8 @@ TRAINING_CODE = {"colour": ("cells", "images", "classical"), "classifier": ("cla
 def ready(recipe: Recipe, dataset: Dataset) -> Dataset:
     "The data set as the recipe wants it: its labels, its number of images, its fold."
     found = dataset.ten_classes() if recipe.labels == "ten" else dataset
+    if recipe.trusted:
+        found = found.trusted()
     if recipe.small and not found.has_masks:
         parts = found.images["part"]
         some = subsample(found.images.assign(part=found.images["split"], own=parts), recipe.small, found.split_seed)
@@ -234,7 +236,13 @@ def _with_statistics(network, source, rows: np.ndarray, data: Dataset) -> np.nda
     return train.predict(test_time.with_statistics_of(source[np.sort(here)], network, source[np.sort(before)]), source, rows)
 
 
-WAYS = {"turned": _turned, "statistics": _with_statistics}
+def _refined(network, source, rows: np.ndarray, data: Dataset) -> np.ndarray:
+    from bloodcell import models, test_time, train
+
+    return test_time.refined(train.predict(network, source, rows), train.predict(models.penultimate(network), source, rows))
+
+
+WAYS = {"turned": _turned, "statistics": _with_statistics, "refined": _refined}
 
 
 def _evaluate_otherwise(recipe: Recipe, data: Dataset, seed: int, folder: Path, members: Sequence[Outcome]) -> Made:

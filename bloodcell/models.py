@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NETWORKS', 'layers_table', 'sravani2023_cnn', 'khalil2022_scratch', 'asghar2023_cnn', 'khalil2022', 'begins_frozen',
-           'cut_frozen', 'jarjees2022', 'fine_tuned', 'build', 'logits']
+           'cut_frozen', 'jarjees2022', 'fine_tuned', 'build', 'penultimate', 'logits']
 
 # %% ../nbs/23_models.ipynb #cell3
 from collections.abc import Callable
@@ -190,8 +190,12 @@ def build(
                                     **recipe.arguments)
 
 # %% ../nbs/23_models.ipynb #cell39
-def logits(network: keras.Model, images: np.ndarray) -> np.ndarray:
+def penultimate(network: keras.Sequential) -> keras.Model:
+    "A network of images to the features (n, d) that the last layer gets; both share their weights."
+    return keras.Model(network.inputs, network.layers[-2].output)
+
+
+def logits(network: keras.Sequential, images: np.ndarray) -> np.ndarray:
     "The outputs of the last dense layer before its softmax: float64, (n, classes)."
-    before = keras.Model(network.inputs, network.layers[-2].output)
     kernel, bias = network.layers[-1].get_weights()
-    return before.predict(images, verbose=0).astype(float) @ kernel + bias
+    return penultimate(network).predict(images, verbose=0).astype(float) @ kernel + bias

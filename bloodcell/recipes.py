@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['PAPERS', 'BACKBONES', 'METHODS', 'TOLD', 'COLOUR', 'SRAVANI', 'HYBRID_NETWORK', 'HYBRID', 'ENSEMBLE', 'KHALIL',
            'KHALIL_PLAIN', 'KHALIL_MOBILENET', 'KHALIL_SCRATCH', 'JARJEES', 'JARJEES_VGG16', 'JARJEES_MOBILENET',
-           'ASGHAR_FROZEN', 'ASGHAR_READINGS', 'ASGHAR_TEN', 'ASGHAR', 'FINE_TUNED', 'AVERAGED', 'LARGER', 'MIXED',
-           'AT_HOME', 'ON_FEW', 'TEST_TIME', 'ABLATIONS', 'RECIPES', 'ACROSS', 'Paper', 'Backbone', 'get_backbone',
-           'NoWeights', 'weights_file', 'weights_key', 'Settings', 'Recipe', 'get_recipe']
+           'ASGHAR_FROZEN', 'ASGHAR_READINGS', 'ASGHAR_TEN', 'ASGHAR', 'FINE_TUNED', 'CAMERAS', 'AVERAGED', 'LARGER',
+           'MIXED', 'ABROAD', 'AT_HOME', 'ON_FEW', 'TEST_TIME', 'ABLATIONS', 'RECIPES', 'ACROSS', 'Paper', 'Backbone',
+           'get_backbone', 'NoWeights', 'weights_file', 'weights_key', 'Settings', 'Recipe', 'get_recipe']
 
 # %% ../nbs/20_recipes.ipynb #cell3
 import hashlib
@@ -124,8 +124,8 @@ class Settings:
     loss; `balanced` images make an epoch, as many of each class of each site; with `decay` the learning rate rises for a twentieth of the
     steps and falls to nothing along half a cosine; with `averaging` it rises likewise and stays, and a moving average of the weights with
     that momentum is validated and kept in their place; `images` caps the training and validation images, `small` all images of a set
-    without masks; `fold` (number, folds) keeps a part of the training images out. `held_against` names the recipe whose claims this one is
-    set beside, and `differs` says in what it differs from that."""
+    without masks; `fold` (number, folds) keeps a part of the training images out, `trusted` those whose labels the catalogue doubts.
+    `held_against` names the recipe whose claims this one is set beside, and `differs` says in what it differs from that."""
     name: str
     title: str
     paper: str = ""
@@ -155,6 +155,7 @@ class Settings:
     costly: bool = False
     small: int | None = None
     fold: tuple[int, int] | None = None
+    trusted: bool = False
     protocols: tuple[str, ...] = ("group-disjoint",)
     stands_in_for: str = ""
     held_against: str = ""
@@ -311,6 +312,8 @@ FINE_TUNED = Recipe(
            "4,000 images an epoch, as many of each class of each laboratory; the learning rate rises shortly and falls along half a "
            "cosine; the epoch with the lowest validation loss is kept.")
 
+CAMERAS = dict(blur=2.0, noise=0.05, window=0.2)
+
 AVERAGED = replace(FINE_TUNED, name="fine_tuned_averaged", title=f"{FINE_TUNED.title} at 96 px, weights averaged",
                    pixels=Pixels(96, "nucleus"), epochs=(6,), decay=False,
                    averaging=0.99, balanced=2000, protocols=(),
@@ -323,6 +326,10 @@ LARGER = replace(AVERAGED, name="fine_tuned_larger", title="EfficientNet-Lite2 t
 MIXED = replace(LARGER, name="fine_tuned_mixed", title=f"{LARGER.title}, styles mixed", arguments={"mix_style": 0.5},
                 chosen="As `fine_tuned_larger`; in the first three stages half of the images get the style of another one (MixStyle, with "
                        "its authors' settings).")
+
+ABROAD = replace(LARGER, name="fine_tuned_abroad", title=f"{LARGER.title}, for other laboratories", camera=CAMERAS, trusted=True,
+                 chosen="As `fine_tuned_larger`, with random blur, noise and hidden edges, and without the training images whose labels "
+                        "the catalogue doubts (DeepAPL's basophils).")
 
 AT_HOME = replace(FINE_TUNED, name="fine_tuned_at_home", title=f"{FINE_TUNED.title} for one laboratory, 128 px",
                   pixels=Pixels(128, "nucleus"), balanced=None, epochs=(10,),
@@ -340,17 +347,21 @@ _TEST_TIME = {"turned": ("test-time augmentation",
                          "The same network; its probabilities are averaged over the eight orientations of each test image."),
           "statistics": ("statistics of the test slides",
                          "The same network; each of its layers sees 512 test images, without their names, with the mean and spread that "
-                         "training images have there.")}
+                         "training images have there."),
+              "refined": ("refined",
+                          "The same network; its probabilities are multiplied by how near each test image is to the centre of each class "
+                          "among all of them, whose labels are not told to it.")}
 
 TEST_TIME = tuple(replace(trained, name=f"{trained.name}_{how}", title=f"{trained.title}, {_TEST_TIME[how][0]}", method="test_time",
                           network=how, members=(trained,), chosen=_TEST_TIME[how][1])
-              for trained, how in ((AT_HOME, "turned"), (AVERAGED, "turned"), (AVERAGED, "statistics")))
+              for trained, how in ((AT_HOME, "turned"), (AVERAGED, "turned"), (AVERAGED, "statistics"), (ABROAD, "turned"),
+                                   (ABROAD, "refined")))
 
 ABLATIONS = tuple(replace(FINE_TUNED, name=f"fine_tuned_{name}", title=f"{FINE_TUNED.title}, {words}", protocols=(), **changes)
                   for name, words, changes in (
     ("whole_image", "whole images", {"pixels": Pixels(64)}), ("one_stain", "no stain augmentation", {"stain": {}}),
     ("normalised_stain", "stain normalised", {"pixels": Pixels(64, "nucleus", normalised=True)}),
-    ("other_cameras", "with random blur, noise and hidden edges", {"camera": dict(blur=2.0, noise=0.05, window=0.2)}),
+    ("other_cameras", "with random blur, noise and hidden edges", {"camera": CAMERAS}),
     ("mixed_styles", "styles mixed", {"arguments": {"mix_style": 0.5}}),
     ("learning_normalisation", "batch normalisation learns", {"arguments": {"freeze_normalisation": False}}),
     ("no_imagenet", "random weights to begin with", {"weights": "random", "arguments": {"freeze_normalisation": False}}),
@@ -361,11 +372,12 @@ ABLATIONS = tuple(replace(FINE_TUNED, name=f"fine_tuned_{name}", title=f"{FINE_T
 RECIPES = {recipe.name: recipe for recipe in (
     COLOUR, SRAVANI, HYBRID_NETWORK, *_MEMBERS, *HYBRID, *ENSEMBLE, KHALIL, KHALIL_PLAIN, KHALIL_MOBILENET, KHALIL_SCRATCH, JARJEES,
     JARJEES_VGG16, JARJEES_MOBILENET,
-    *ASGHAR_FROZEN, *ASGHAR_READINGS, ASGHAR_TEN, ASGHAR, FINE_TUNED, AVERAGED, LARGER, MIXED, AT_HOME, ON_FEW, *TEST_TIME, *ABLATIONS)}
+    *ASGHAR_FROZEN, *ASGHAR_READINGS, ASGHAR_TEN, ASGHAR, FINE_TUNED, AVERAGED, LARGER, MIXED, ABROAD, AT_HOME, ON_FEW, *TEST_TIME,
+    *ABLATIONS)}
 
 
 ACROSS = (COLOUR.name, SRAVANI.name, ASGHAR.name, "asghar2023_mobilenetv2", "asghar2023_vgg16", FINE_TUNED.name, AVERAGED.name, LARGER.name,
-          MIXED.name,
+          MIXED.name, ABROAD.name,
           *(recipe.name for recipe in (*TEST_TIME[1:], *ABLATIONS)))  # what is run where one laboratory after the other is left out
 
 
