@@ -64,11 +64,13 @@ def class_map(
 # %% ../nbs/45_evaluation.ipynb #cell9
 @dataclass(frozen=True)
 class Evaluation:
-    """What a preset says about labelled cells: its predictions table (split `test`) with strangeness, the cells of unknown kinds (with the
-    laboratory's own label as `kind`), and what was measured of the images."""
+    """What a preset says about labelled cells: its predictions table (split `test`) with strangeness, the same after all cells explained
+    each other (None for an exported preset, and where there are too few), the cells of unknown kinds (with the laboratory's own label as
+    `kind`), and what was measured of the images."""
     preset: presets.Preset
     entry: datasets.DataSet
     table: pd.DataFrame
+    refined: pd.DataFrame | None
     unknown: pd.DataFrame
     measured: pd.DataFrame
     excluded: pd.DataFrame
@@ -78,11 +80,14 @@ class Evaluation:
     @cached_property
     def numbers(self) -> dict[str, float]:
         """The scores of `bloodcell.laboratories.worth`, and balanced accuracy, Brier score, calibration error, and the macro-F1 that the
-        network would have if it were given the differential count."""
-        counted = calibration.with_count(self.table, self.table["label"].value_counts().to_dict())
-        summary = metrics.summary(self.table)
-        return worth([self.table]) | {"macro_f1_counted": worth([counted])["macro_f1"], "balanced_accuracy": summary["balanced_accuracy"],
-                                      "brier": summary["brier"], "calibration_error": calibration.calibration_error(self.table)}
+        network would have if it were given the differential count, if the cells explained each other, and with both."""
+        count, summary = self.table["label"].value_counts().to_dict(), metrics.summary(self.table)
+        others = {"counted": calibration.with_count(self.table, count)}
+        if self.refined is not None:
+            others |= {"refined": self.refined, "refined_counted": calibration.with_count(self.refined, count)}
+        return worth([self.table]) | {f"macro_f1_{name}": worth([table])["macro_f1"] for name, table in others.items()} | {
+            "balanced_accuracy": summary["balanced_accuracy"],
+            "brier": summary["brier"], "calibration_error": calibration.calibration_error(self.table)}
 
     @cached_property
     def kinds(self) -> pd.DataFrame:
@@ -124,18 +129,29 @@ def evaluate(
     if not images["label"].isin(preset.classes).any():
         raise BloodcellError(f"no image of {data} shows a class that the network knows ({', '.join(preset.classes)}): nothing can be "
                              "evaluated")
-    answers, measured = [], []
+    exported, answers, measured = preset.file.suffix in presets.EXPORTED, [], []
     for start in tqdm(range(0, len(images), 128), desc="classifying cells", leave=False):
         squares = [picture(entry, root, row.path, row.mask) for row in images.iloc[start:start + 128].itertuples()]
-        answers.append(presets.classify(preset, squares))
+        answers.append((preset.answer if exported else preset.with_features)(np.stack(squares)))
         measured += [presets.measure(one) for one in squares]
-    answers = pd.concat(answers, ignore_index=True)
-    probabilities = answers[[f"p_{label}" for label in preset.classes]].to_numpy()
-    table = metrics.predictions_table(images, probabilities, preset.classes).assign(strangeness=answers["strangeness"])
+    probabilities, strangeness, *features = (np.concatenate(part) for part in zip(*answers, strict=True))
+    table = metrics.predictions_table(images, probabilities, preset.classes).assign(strangeness=strangeness)
     strange = (table["label"] == UNKNOWN).to_numpy()
     unknown = table[strange].assign(kind=images.loc[strange, "kind"]).reset_index(drop=True)
-    return Evaluation(preset, entry, table[~strange].reset_index(drop=True), unknown, pd.DataFrame(measured), excluded, root,
+    refined = _refined(table, features[0], ~strange) if features else None
+    return Evaluation(preset, entry, table[~strange].reset_index(drop=True), refined, unknown, pd.DataFrame(measured), excluded, root,
                       images.set_index("path")["mask"])
+
+
+def _refined(table: pd.DataFrame, features: np.ndarray, known: np.ndarray) -> pd.DataFrame | None:
+    """The rows of known cells in the predictions table after all cells explained each other by their features (n, d); None where they are
+    too few."""
+    from bloodcell.test_time import FEWEST_TOGETHER, refined  # not above: it imports Keras
+
+    if len(table) < FEWEST_TOGETHER:
+        return None
+    columns = [f"p_{label}" for label in metrics.classes_of(table)]
+    return table.assign(**dict(zip(columns, refined(table[columns].to_numpy(), features).T, strict=True)))[known].reset_index(drop=True)
 
 # %% ../nbs/45_evaluation.ipynb #cell12
 def _picture(figure: plt.Figure, words: str) -> str:
@@ -165,6 +181,12 @@ def _mistakes(found: Evaluation, count: int = 18) -> str:
     return _picture(figure, f"{len(wrong)} misclassified cells, with the predicted class and the label")
 
 # %% ../nbs/45_evaluation.ipynb #cell13
+def _explained(score: Mapping[str, float]) -> list[str]:
+    "What is gained where the cells explain each other, if that was tried."
+    return [f"If these cells explain each other (bloodcell predict --together), it is {score['macro_f1_refined']:.3f}, and with the count "
+            f"as well {score['macro_f1_refined_counted']:.3f}."] if "macro_f1_refined" in score else []
+
+
 def _verdict(found: Evaluation) -> str:
     "What a reader wants to know first."
     score, far = found.numbers, found.shift.sort_values("outside").iloc[-1]
@@ -174,6 +196,7 @@ def _verdict(found: Evaluation) -> str:
              f"{score['ci_high']:.3f}).",
              f"Given the differential count, and no label of any cell, it would reach a macro-F1 of {score['macro_f1_counted']:.3f} "
              "(bloodcell predict --count).",
+             *_explained(score),
              f"Abstaining on the least sure fifth raises the accuracy from {before:.1%} to {after:.1%} on the rest.",
              f"Furthest from the training images is {far['measure'].replace('_', ' ')}: {far['outside']:.0%} of the images lie outside the "
              "range that covers nine in ten training images."]
@@ -202,10 +225,11 @@ def write_evaluation(found: Evaluation, folder: str | Path) -> Path:
     folder = Path(folder)
     figures.use_theme()
     classes = metrics.per_class(found.table).reset_index().query("n > 0")
-    tables = {"predictions": found.table, "unknown": found.unknown, "kinds": found.kinds, "per_class": classes, "shift": found.shift,
-              "numbers": pd.DataFrame([found.numbers]), "excluded": found.excluded}
+    tables = {"predictions": found.table, "refined": found.refined, "unknown": found.unknown, "kinds": found.kinds, "per_class": classes,
+              "shift": found.shift, "numbers": pd.DataFrame([found.numbers]), "excluded": found.excluded}
     for name, table in tables.items():
-        write_table(table, folder / f"{name}.csv")
+        if table is not None:
+            write_table(table, folder / f"{name}.csv")
     confusion = figures.confusion_matrix(metrics.confusion(found.table),
                                          f"{found.entry.title}: {found.numbers['accuracy']:.1%} accuracy, n = {len(found.table):,}")
     trust = comparisons.reliability_and_risk({"this network": found.table}, "Reliability, and accuracy under abstention")

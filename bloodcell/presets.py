@@ -151,6 +151,15 @@ class Preset:
         return _quick(self.file, self.facts.get("identity", "")) or by_keras(self.network)
 
     @cached_property
+    def with_features(self) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """What gives, beside the answers, the features (n, d) that the last layer gets; by Keras. Raises `BloodcellError` for an exported
+        file."""
+        named, strange = (self.network.get_layer(name) for name in OUTPUTS)
+        import keras
+
+        return keras.Model(self.network.inputs, [named.output, strange.output[:, 0], named.input]).predict_on_batch
+
+    @cached_property
     def inner(self):
         "The network behind the cut, a `keras.Sequential`: squares (n, size, size, 3), 0-255, to probabilities (n, classes)."
         import keras
@@ -250,21 +259,36 @@ def read(path: str | Path, smallest: int = 64) -> Image.Image:
     return image
 
 
-def answers(answer: Answer, rows, batch: int = 128) -> tuple[np.ndarray, np.ndarray]:
-    "Probabilities (n, classes) and strangeness (n,) of images of one size, some at a time."
+def answers(answer: Callable[[np.ndarray], tuple[np.ndarray, ...]], rows, batch: int = 128) -> tuple[np.ndarray, ...]:
+    "What a preset's `answer` or `with_features` gives for images of one size, some at a time."
     found = [answer(rows[np.arange(start, min(start + batch, len(rows)))]) for start in range(0, len(rows), batch)]
-    return np.concatenate([probabilities for probabilities, _ in found]), np.concatenate([strange for _, strange in found])
+    return tuple(np.concatenate(part) for part in zip(*found, strict=True))
+
+
+def _together(preset: Preset, images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    "Probabilities and strangeness of cells of one laboratory that explain each other: `bloodcell.test_time.refined`."
+    from bloodcell.test_time import check_many, refined  # not above: it imports Keras
+
+    check_many(len(images))
+    probabilities, strange, features = answers(preset.with_features, np.stack(images))
+    return refined(probabilities, features), strange
 
 
 def classify(
     preset: Preset,
     images: Sequence[np.ndarray],  # uint8, (side, side, 3) each, from `square`
     count: Mapping[str, float] | None = None,  # cells of each class in the same sample, as a laboratory counts them
+    together: bool = False,  # all cells are of one laboratory and explain each other
 ) -> pd.DataFrame:
     """One row per image: `class`, `probability`, `set` (the classes that include the right one 99 times in a hundred), `strangeness`,
-    `known` (whether it is like the cells that were trained on), and `p_<class>`. With a count, the probabilities are brought to it by
-    `bloodcell.calibration.to_count`; raises `BloodcellError` for fewer than `FEWEST_COUNTED` images."""
-    probabilities, strange = answers(preset.answer, np.stack(images)) if len(images) else (np.zeros((0, len(preset.classes))), np.zeros(0))
+    `known` (whether it is like the cells that were trained on), and `p_<class>`. Together, the cells explain each other by
+    `bloodcell.test_time.refined`; with a count, the probabilities are then brought to it by `bloodcell.calibration.to_count`. Both raise
+    `BloodcellError` for too few images, and neither leaves calibrated probabilities."""
+    if together:
+        probabilities, strange = _together(preset, images)
+    else:
+        probabilities, strange = (answers(preset.answer, np.stack(images)) if len(images)
+                                  else (np.zeros((0, len(preset.classes))), np.zeros(0)))
     if count:
         from bloodcell.calibration import to_count  # not above: it takes a second to import
 
@@ -286,6 +310,7 @@ def predict(
     paths: Iterable[str | Path],
     crop: bool = False,  # cut the cells out of a field of view
     count: Mapping[str, float] | None = None,  # as for `classify`
+    together: bool = False,  # as for `classify`
 ) -> tuple[pd.DataFrame, dict[str, str]]:
     """One row per cell: `image`, `cell` (its number in the image), `note`, and the columns of `classify`; and what was wrong with the files
     that could not be read. A field of view is not classified unless its cells are cut out."""
@@ -306,7 +331,7 @@ def predict(
             rows.append({"image": path, "cell": number, "note": "a field of view: use --crop" if field and not crop else ""})
             squares += [] if rows[-1]["note"] else [square(part)]
     table = pd.DataFrame(rows, columns=["image", "cell", "note"])
-    found = classify(preset, squares, count)
+    found = classify(preset, squares, count, together)
     table = table.join(found.set_axis(table.index[table["note"] == ""]))
     return table.assign(**table[["class", "set"]].fillna(""), known=table["known"].eq(True)), problems
 

@@ -89,6 +89,8 @@ def predict(paths: Annotated[list[str], typer.Argument(help="files, folders or p
             out: Annotated[str, typer.Option(help="write to this file instead of the terminal")] = "",
             count: Annotated[str, typer.Option(help="the laboratory's count of such cells, as neutrophil=62,lymphocyte=28,monocyte=10; a "
                                                     "class that is not named has none")] = "",
+            together: Annotated[bool, typer.Option("--together", help="all cells are of one laboratory, 40 at least: let them explain each "
+                                                                      "other; probabilities are then not calibrated")] = False,
             explain: Annotated[str, typer.Option(help="a folder for pictures that show what each prediction depends on")] = "") -> None:
     """Classify the cells in pictures: class, calibrated probability, a set of classes that holds the right one 99 times in a hundred, and
     whether the cell looks like those trained on."""
@@ -100,7 +102,7 @@ def predict(paths: Annotated[list[str], typer.Argument(help="files, folders or p
     from bloodcell import presets
 
     preset = presets.load(model)
-    table, problems = presets.predict(preset, wanted, crop, counted)
+    table, problems = presets.predict(preset, wanted, crop, counted, together)
     _write(table, form, out)
     if crop:
         for image in table["image"][table["cell"] > 1].unique():
