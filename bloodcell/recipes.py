@@ -6,8 +6,8 @@
 __all__ = ['PAPERS', 'BACKBONES', 'METHODS', 'TOLD', 'COLOUR', 'SRAVANI', 'HYBRID_NETWORK', 'HYBRID', 'ENSEMBLE', 'KHALIL',
            'KHALIL_PLAIN', 'KHALIL_MOBILENET', 'KHALIL_SCRATCH', 'JARJEES', 'JARJEES_VGG16', 'JARJEES_MOBILENET',
            'ASGHAR_FROZEN', 'ASGHAR_READINGS', 'ASGHAR_TEN', 'ASGHAR', 'FINE_TUNED', 'CAMERAS', 'AVERAGED', 'LARGER',
-           'MIXED', 'ABROAD', 'AT_HOME', 'ON_FEW', 'TEST_TIME', 'ABLATIONS', 'RECIPES', 'ACROSS', 'Paper', 'Backbone',
-           'get_backbone', 'NoWeights', 'weights_file', 'weights_key', 'Settings', 'Recipe', 'get_recipe']
+           'MIXED', 'ABROAD', 'ALL_LABELS', 'AT_HOME', 'ON_FEW', 'TEST_TIME', 'ABLATIONS', 'RECIPES', 'ACROSS', 'Paper',
+           'Backbone', 'get_backbone', 'NoWeights', 'weights_file', 'weights_key', 'Settings', 'Recipe', 'get_recipe']
 
 # %% ../nbs/20_recipes.ipynb #cell3
 import hashlib
@@ -331,6 +331,9 @@ ABROAD = replace(LARGER, name="fine_tuned_abroad", title=f"{LARGER.title}, for o
                  chosen="As `fine_tuned_larger`, with random blur, noise and hidden edges, and without the training images whose labels "
                         "the catalogue doubts (DeepAPL's basophils).")
 
+ALL_LABELS = replace(ABROAD, name="fine_tuned_abroad_all_labels", title=f"{ABROAD.title}, labels in doubt too", trusted=False,
+                     chosen="As `fine_tuned_abroad`, with the training images whose labels the catalogue doubts.")
+
 AT_HOME = replace(FINE_TUNED, name="fine_tuned_at_home", title=f"{FINE_TUNED.title} for one laboratory, 128 px",
                   pixels=Pixels(128, "nucleus"), balanced=None, epochs=(10,),
                   augmentation=FINE_TUNED.augmentation | dict(scale=(0.9, 1.11)), stain=dict(gain=0.1, tint=0.05, mix=0.03, light=0.02),
@@ -372,12 +375,12 @@ ABLATIONS = tuple(replace(FINE_TUNED, name=f"fine_tuned_{name}", title=f"{FINE_T
 RECIPES = {recipe.name: recipe for recipe in (
     COLOUR, SRAVANI, HYBRID_NETWORK, *_MEMBERS, *HYBRID, *ENSEMBLE, KHALIL, KHALIL_PLAIN, KHALIL_MOBILENET, KHALIL_SCRATCH, JARJEES,
     JARJEES_VGG16, JARJEES_MOBILENET,
-    *ASGHAR_FROZEN, *ASGHAR_READINGS, ASGHAR_TEN, ASGHAR, FINE_TUNED, AVERAGED, LARGER, MIXED, ABROAD, AT_HOME, ON_FEW, *TEST_TIME,
-    *ABLATIONS)}
+    *ASGHAR_FROZEN, *ASGHAR_READINGS, ASGHAR_TEN, ASGHAR, FINE_TUNED, AVERAGED, LARGER, MIXED, ABROAD, ALL_LABELS, AT_HOME, ON_FEW,
+    *TEST_TIME, *ABLATIONS)}
 
 
 ACROSS = (COLOUR.name, SRAVANI.name, ASGHAR.name, "asghar2023_mobilenetv2", "asghar2023_vgg16", FINE_TUNED.name, AVERAGED.name, LARGER.name,
-          MIXED.name, ABROAD.name,
+          MIXED.name, ABROAD.name, ALL_LABELS.name,
           *(recipe.name for recipe in (*TEST_TIME[1:], *ABLATIONS)))  # what is run where one laboratory after the other is left out
 
 

@@ -20,6 +20,7 @@ from bloodcell import export, presets, synthetic
 from bloodcell.calibration import to_count
 from bloodcell.config import BloodcellError
 from bloodcell.finder import GRID, CutNucleus
+from bloodcell.test_time import refined
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,35 @@ def test_a_count_that_cannot_be_meant_is_refused(cells):
         found = run_bloodcell("predict", cells, "--count", count)
         assert found.returncode == 1 and words in found.stderr and not found.stdout, found.stderr
         assert "Traceback" not in found.stderr
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.integers(40, 80))
+def test_cells_explain_each_other_in_any_order_and_leave_what_is_impossible(seed, count):
+    rng = np.random.default_rng(seed)
+    before, features = rng.dirichlet([0.3, 1, 3], count), rng.random((count, 5))
+    before[:, 0] *= rng.random(count) < 0.5
+    features[0] = 0  # a picture that says nothing
+    before /= before.sum(axis=1, keepdims=True)
+    after, order = refined(before, features), rng.permutation(count)
+    assert np.allclose(after.sum(axis=1), 1) and (after[before == 0] == 0).all() and np.allclose(after[0], before[0])
+    assert np.allclose(refined(before[order], features[order]), after[order])
+    assert np.allclose(refined(before, features * rng.uniform(1, 9, (count, 1))), after)  # only the direction of features counts
+
+
+def test_too_few_cells_do_not_explain_each_other(cells):
+    found = run_bloodcell("predict", cells, "--together")
+    assert found.returncode == 1 and "4 cells are too few" in found.stderr and not found.stdout and "Traceback" not in found.stderr
+
+
+def test_an_exported_network_has_no_features_to_explain_cells_by(cells, tmp_path):
+    shutil.copy(presets.FOLDER / "blood8.onnx", tmp_path / "blood8.onnx")
+    (tmp_path / "blood8.json").write_text(json.dumps(presets.load("blood8").facts))
+    pictures = [str(cells / f"cell{number % 4}.png") for number in range(4)]
+    squares = [presets.square(presets.read(path)) for path in pictures * 10]
+    with pytest.raises(BloodcellError, match="name the .keras file"):
+        presets.classify(presets.load(tmp_path / "blood8.onnx"), squares, together=True)
+    assert len(presets.classify(presets.load("blood8"), squares, together=True)) == 40
 
 
 def test_names_come_from_the_standard_input(cells):
