@@ -278,7 +278,7 @@ def classify(
     preset: Preset,
     images: Sequence[np.ndarray],  # uint8, (side, side, 3) each, from `square`
     count: Mapping[str, float] | None = None,  # cells of each class in the same sample, as a laboratory counts them
-    together: bool = False,  # all cells are of one laboratory and explain each other
+    together: bool = False,  # these are cells of several kinds from one laboratory, and explain each other
 ) -> pd.DataFrame:
     """One row per image: `class`, `probability`, `set` (the classes that include the right one 99 times in a hundred), `strangeness`,
     `known` (whether it is like the cells that were trained on), and `p_<class>`. Together, the cells explain each other by
