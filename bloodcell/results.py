@@ -28,9 +28,8 @@ from .datasets import CATALOG
 from .experiment import Outcome, by_protocol, stored
 from .laboratories import LABORATORIES, across, combined, second_opinion, worth
 from .metrics import on, over_seeds, read_predictions, summary
-from bloodcell.recipes import (
-    ABLATIONS, ABROAD, ALL_LABELS, AT_HOME, AVERAGED, FINE_TUNED, LARGER, MIXED, PAPERS, RECIPES, TEST_TIME, get_recipe,
-)
+from .recipes import ABLATIONS, ABROAD, ALL_LABELS, AT_HOME, AVERAGED, FINE_TUNED, LARGER, MIXED
+from .recipes import PAPERS, RECIPES, TEST_TIME, Recipe, get_recipe
 from .runs import read_json, write_json, write_table
 from .study import results_table, whole_folds
 from .uncertainty import compare
@@ -147,10 +146,16 @@ FIVE = "+".join(LABORATORIES)  # the data set in which each of five laboratories
 
 
 OURS = (FINE_TUNED.name, AVERAGED.name, LARGER.name, ABROAD.name)  # our networks for other laboratories, from the first to the last
+
+
+def _otherwise(trained: Recipe) -> list[str]:
+    "The recipes that evaluate this one's network in another way."
+    return [recipe.name for recipe in TEST_TIME if trained in recipe.members]
+
+
 CHANGES = {FINE_TUNED.name: [recipe.name for recipe in ABLATIONS],  # by the recipe of which something is changed
-           LARGER.name: [MIXED.name, ABROAD.name],
-           **{trained.name: [recipe.name for recipe in TEST_TIME if trained in recipe.members] for trained in (AT_HOME, AVERAGED, ABROAD)}}
-CHANGES[ABROAD.name].append(ALL_LABELS.name)
+           LARGER.name: [MIXED.name, ABROAD.name], ABROAD.name: [ALL_LABELS.name, *_otherwise(ABROAD)],
+           AT_HOME.name: _otherwise(AT_HOME), AVERAGED.name: _otherwise(AVERAGED)}
 
 
 def kept_left_out(where: str | Path | None = None) -> list[Outcome]:
