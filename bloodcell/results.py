@@ -154,8 +154,8 @@ def _otherwise(trained: Recipe) -> list[str]:
 
 
 CHANGES = {FINE_TUNED.name: [recipe.name for recipe in ABLATIONS],  # by the recipe of which something is changed
-           LARGER.name: [MIXED.name, ABROAD.name], ABROAD.name: [ALL_LABELS.name, *_otherwise(ABROAD)],
-           AT_HOME.name: _otherwise(AT_HOME), AVERAGED.name: _otherwise(AVERAGED)}
+           LARGER.name: [MIXED.name, ABROAD.name], AT_HOME.name: _otherwise(AT_HOME), AVERAGED.name: _otherwise(AVERAGED),
+           ABROAD.name: [*_otherwise(ABROAD), ALL_LABELS.name]}
 
 
 def kept_left_out(where: str | Path | None = None) -> list[Outcome]:
