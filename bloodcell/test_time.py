@@ -82,7 +82,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 def check_many(cells: int) -> None:
     "Raise `BloodcellError` where cells are too few to explain each other."
     if cells < FEWEST_TOGETHER:
-        raise BloodcellError(f"{cells} cells are too few to explain each other: {FEWEST_TOGETHER} are the least")
+        raise BloodcellError(f"too few cells to explain each other: {cells}, and {FEWEST_TOGETHER} are the least")
 
 
 def refined(
