@@ -211,7 +211,7 @@ def _verdict(found: Evaluation) -> str:
                      "from one.")
     return "".join(f"<p>{html.escape(line)}</p>" for line in lines)
 
-
+# %% ../nbs/45_evaluation.ipynb #1ef3a2a9
 KINDS = ("<p>One row per kind: how many are called strange, and how often such a cell scores higher than one of the known cells of these "
          "slides (AUROC, 0.5 is chance; interval over groups) by strangeness, by doubt (one minus the highest probability) and by "
          "entropy.</p>")

@@ -69,7 +69,7 @@ def by_onnx(session) -> Answer:
 
     return answer
 
-
+# %% ../nbs/40_presets.ipynb #14c3a57e
 def by_litert(file: str | Path) -> Answer:
     "The answers of a LiteRT file."
     import tensorflow as tf
@@ -273,7 +273,7 @@ def _together(preset: Preset, images: Sequence[np.ndarray]) -> tuple[np.ndarray,
     probabilities, strange, features = answers(preset.with_features, np.stack(images))
     return refined(probabilities, features), strange
 
-
+# %% ../nbs/40_presets.ipynb #e422aa2d
 def classify(
     preset: Preset,
     images: Sequence[np.ndarray],  # uint8, (side, side, 3) each, from `square`

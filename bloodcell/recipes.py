@@ -334,6 +334,7 @@ ABROAD = replace(LARGER, name="fine_tuned_abroad", title=f"{LARGER.title}, for o
 ALL_LABELS = replace(ABROAD, name="fine_tuned_abroad_all_labels", title=f"{ABROAD.title}, labels in doubt too", trusted=False,
                      chosen="As `fine_tuned_abroad`, with the training images whose labels the catalogue doubts.")
 
+# %% ../nbs/20_recipes.ipynb #065f4d27
 AT_HOME = replace(FINE_TUNED, name="fine_tuned_at_home", title=f"{FINE_TUNED.title} for one laboratory, 128 px",
                   pixels=Pixels(128, "nucleus"), balanced=None, epochs=(10,),
                   augmentation=FINE_TUNED.augmentation | dict(scale=(0.9, 1.11)), stain=dict(gain=0.1, tint=0.05, mix=0.03, light=0.02),

@@ -175,7 +175,7 @@ def equally_long(recipe: str, data: str, protocols: set[str], where: str | Path 
             return found
     return {}
 
-
+# %% ../nbs/51_results.ipynb #83601af2
 def _right(outcomes: Sequence[Outcome], everything: bool = False) -> float:
     "The mean accuracy of trainings, on test images or on all images."
     return float(np.mean([summary(one.predictions.assign(split="test") if everything else one.predictions)["accuracy"]
@@ -347,7 +347,7 @@ def kept_unknown(preset: KeptPreset) -> pd.DataFrame:
     table = pd.concat(tables, ignore_index=True)
     return table[["of", "kind", "against", *table.columns.drop(["of", "kind", "against"])]]
 
-
+# %% ../nbs/51_results.ipynb #2a87a3fb
 def model_card(preset: KeptPreset, unknown: pd.DataFrame) -> str:
     "What a user of the preset has to know, as Markdown, from its record, its predictions and `kept_unknown`."
     record, scores = preset.record, preset_scores(preset)
