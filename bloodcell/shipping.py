@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['PRESET', 'STAGES', 'squares_of', 'assemble', 'refit', 'to_steps', 'save_preset', 'in_half_precision', 'fitted',
-           'limits', 'Trained', 'train_preset', 'seen']
+           'limits', 'Trained', 'train_preset', 'seen', 'fit_again']
 
 # %% ../nbs/48_shipping.ipynb #cell3
 import hashlib
+import time
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from . import __version__, calibration, export, models, presets, train
-from .config import atomic, rng_for
+from .config import BloodcellError, atomic, rng_for
 from .dataset import Dataset
 from .experiment import ready
 from .finder import CutNucleus, Strangeness
@@ -29,7 +30,8 @@ from .images import Pixels
 from .metrics import predictions_table, summary
 from .presets import MEASURES, OUTPUTS, SIDE, answers, measure
 from .recipes import Recipe, get_recipe
-from .runs import environment, write_json, write_table
+from .runs import environment, read_json, write_json, write_table
+from .train import MOST_TIMES
 
 # %% ../nbs/48_shipping.ipynb #cell6
 PRESET = replace(get_recipe("fine_tuned_other_cameras"), name="preset", title="EfficientNet-Lite0 behind the search for the nucleus",
@@ -63,19 +65,27 @@ def assemble(network: keras.Sequential, size: int, temperature: float = 1.0) -> 
 
 def _features(network: keras.Sequential, squares: np.ndarray) -> np.ndarray:
     "The averaged last maps of squares: float32, (n, d)."
-    return keras.Model(network.inputs, network.layers[-3].output).predict(squares, batch_size=256, verbose=0)
+    return models.penultimate(network).predict(squares, batch_size=256, verbose=0)
 
 # %% ../nbs/48_shipping.ipynb #cell9
-def refit(network: keras.Sequential, squares: np.ndarray, codes: np.ndarray) -> None:
-    "Fit the last layer of a network again, on squares (n, size, size, 3) of training cells as they are, and their class numbers (n,)."
-    features, last = _features(network, squares).astype(float), network.layers[-1]
-    scaler = StandardScaler().fit(features)
-    found = LogisticRegression(C=1e-3, max_iter=500).fit(scaler.transform(features), codes)
-    if len(found.classes_) < 3:
-        return  # two classes have one row of weights; a network with so few is a test
+def _weights(strata: np.ndarray) -> np.ndarray:
+    "How much each cell counts, so that each stratum (n,) counts the same, and a tiny one less."
+    _, place, counts = np.unique(strata, return_inverse=True, return_counts=True)
+    return np.minimum(len(strata) / len(counts) / counts, MOST_TIMES)[place]
+
+
+def refit(network: keras.Sequential, squares: np.ndarray, codes: np.ndarray, strata: np.ndarray) -> None:
+    """Fit the last layer of a network again, on squares (n, size, size, 3) of training cells as they are, their class numbers (n,) and
+    their strata (n,), each of which counts the same."""
+    features, last, weights = _features(network, squares).astype(float), network.layers[-1], _weights(strata)
+    scaler = StandardScaler().fit(features, sample_weight=weights)
+    found = LogisticRegression(C=1e-3, max_iter=500).fit(scaler.transform(features), codes, weights)
+    slopes, starts = found.coef_, found.intercept_
+    if len(found.classes_) == 2:  # which have one row between them
+        slopes, starts = np.concatenate([-slopes, slopes]) / 2, np.concatenate([-starts, starts]) / 2
     kernel, bias = np.zeros((features.shape[1], last.units)), np.full(last.units, -20.0)  # a class without training cells is never named
-    kernel[:, found.classes_] = (found.coef_ / scaler.scale_).T
-    bias[found.classes_] = found.intercept_ - (found.coef_ / scaler.scale_) @ scaler.mean_
+    kernel[:, found.classes_] = (slopes / scaler.scale_).T
+    bias[found.classes_] = starts - (slopes / scaler.scale_) @ scaler.mean_
     last.set_weights([kernel, bias])
 
 # %% ../nbs/48_shipping.ipynb #cell11
@@ -117,14 +127,14 @@ def in_half_precision(network: keras.Model) -> None:
         layer.set_weights([weight.astype("float16").astype("float32") for weight in layer.get_weights()])
 
 # %% ../nbs/48_shipping.ipynb #cell15
-def fitted(network: keras.Sequential, recipe: Recipe, data: Dataset, squares: np.ndarray) -> tuple[keras.Model, float]:
+def fitted(network: keras.Sequential, data: Dataset, squares: np.ndarray) -> tuple[keras.Model, float]:
     """The preset of a trained network, its last layer, temperature and strangeness fitted on squares (n, size, size, 3) of all images; and
     the temperature."""
     learned = data.rows("train")
     to_steps(network)
-    refit(network, squares[learned], data.codes[learned])
+    refit(network, squares[learned], data.codes[learned], data.strata[learned])
     table = predictions_table(data.images, train.predict(network, squares, np.arange(len(squares))), data.classes)
-    preset = assemble(network, recipe.pixels.size, temperature := calibration.fit_temperature(table))
+    preset = assemble(network, squares.shape[1], temperature := calibration.fit_temperature(table))
     preset.get_layer(OUTPUTS[1]).learn(_features(network, squares[learned]), data.codes[learned])
     in_half_precision(preset)
     return preset, temperature
@@ -174,31 +184,35 @@ def train_preset(
     `folder` then has `preset.keras`, its twin `preset.onnx` where tf2onnx is installed, `predictions.csv`, `history.csv` and
     `record.json`."""
     folder, data = Path(folder), ready(stages[0], dataset)
-    rows = data.pixels(Pixels(SIDE))
-    trained = None
+    rows, trained = data.pixels(Pixels(SIDE)), None
     for recipe in stages:
         squares = squares_of(rows, recipe.pixels.size)
         trained = _stage(recipe, data, squares, seed, folder, trained)
-    network, temperature = fitted(trained.network, stages[-1], data, squares)
-    probabilities, strange = answers(presets.by_keras(network), rows)
-    table = predictions_table(data.images, probabilities, data.classes).assign(strangeness=strange)
-    facts = _facts(data, stages, trained.weights) | {"temperature": temperature} | limits(table)
-    file = save_preset(network, folder / "preset.keras", facts)
-    write_table(table, folder / "predictions.csv")
     write_table(trained.history, folder / "history.csv")
-    write_json(facts | {"seconds": round(trained.seconds, 1), "environment": environment(), "data": data.facts, "test": summary(table)},
-               folder / "record.json")
+    about = {"recipe": stages[0].name, "weights": trained.weights, "epochs": sum(sum(recipe.epochs) for recipe in stages),
+             "trained_on": _sources(data)}
+    return _finish(trained.network, data, squares, folder, about, {"seconds": round(trained.seconds, 1)})
+
+# %% ../nbs/48_shipping.ipynb #cell17
+def _finish(network: keras.Sequential, data: Dataset, squares: np.ndarray, folder: Path, about: dict, record: dict) -> Path:
+    "Fit what is fitted after the training, and write preset, predictions and record."
+    rows = data.pixels(Pixels(SIDE))
+    preset, temperature = fitted(network, data, squares)
+    probabilities, strange = answers(presets.by_keras(preset), rows)
+    table = predictions_table(data.images, probabilities, data.classes).assign(strangeness=strange)
+    facts = about | {"classes": list(data.classes), "size": squares.shape[1], "pixels": "nucleus, found in the graph",
+                     "version": __version__, "seen": seen(data), "temperature": temperature} | limits(table)
+    file = save_preset(preset, folder / "preset.keras", facts)
+    write_table(table, folder / "predictions.csv")
+    write_json(facts | {"environment": environment(), "data": data.facts, "test": summary(table)} | record, folder / "record.json")
     if export.has_writer():
         export.export(presets.load(file), "onnx", file.with_suffix(".onnx"))
     return file
 
-# %% ../nbs/48_shipping.ipynb #cell17
-def _facts(data: Dataset, stages: Sequence[Recipe], weights: str) -> dict:
-    return {"classes": list(data.classes), "size": stages[-1].pixels.size, "pixels": "nucleus, found in the graph",
-            "recipe": stages[0].name, "version": __version__, "weights": weights,
-            "trained_on": [{"name": entry.name, "title": entry.title, "licence": entry.licence,
-                            "images": int((data.images["site"] == site).sum())} for site, (entry, _) in data.sites.items()],
-            "epochs": sum(sum(recipe.epochs) for recipe in stages), "seen": seen(data)}
+
+def _sources(data: Dataset) -> list[dict]:
+    return [{"name": entry.name, "title": entry.title, "licence": entry.licence, "images": int((data.images["site"] == site).sum())}
+            for site, (entry, _) in data.sites.items()]
 
 
 def seen(data: Dataset, count: int = 200) -> dict[str, list[float]]:
@@ -206,3 +220,30 @@ def seen(data: Dataset, count: int = 200) -> dict[str, list[float]]:
     rows = np.sort(rng_for(0, "seen").permutation(data.rows("train"))[:count])
     found = pd.DataFrame([measure(image) for image in data.pixels(Pixels(SIDE))[rows]])[list(MEASURES)]
     return {name: [round(float(value), 4) for value in found[name].dropna().quantile([0.05, 0.5, 0.95])] for name in MEASURES}
+
+# %% ../nbs/48_shipping.ipynb #a4a2b689
+def fit_again(
+    preset: presets.Preset,  # whose convolutions are kept
+    dataset: Dataset,  # from `bloodcell.dataset.prepare`; its classes become those of the new preset
+    folder: str | Path,
+) -> Path:
+    """Fit the last layer, the temperature and the limits of a preset to other cells. Raises `BloodcellError` for training images of one
+    class. `folder` then has what `train_preset` leaves there, without a history."""
+    if dataset.images.loc[dataset.rows("train"), "label"].nunique() < 2:
+        raise BloodcellError(f"the training images of {dataset.name} are all of one class: add cells of another one")
+    began, size = time.monotonic(), preset.facts["size"]
+    squares = squares_of(dataset.pixels(Pixels(SIDE)), size)
+    network = keras.Sequential([keras.Input((size, size, 3)), *preset.inner.layers[:-1], layers.Dropout(0.0),
+                                layers.Dense(len(dataset.classes), activation="softmax")])
+    new = _sources(dataset)
+    about = {name: preset.facts[name] for name in ("recipe", "weights", "epochs")}
+    about["trained_on"] = [one for one in preset.facts["trained_on"] if one["name"] not in {other["name"] for other in new}] + new
+    return _finish(network, dataset, squares, Path(folder), about, {"convolutions": _origin(preset),
+                                                                    "seconds": round(time.monotonic() - began, 1)})
+
+
+def _origin(preset: presets.Preset) -> dict:
+    "Which preset the convolutions are from, and how its training ran where that is recorded beside it."
+    beside = preset.file.with_name("record.json")
+    kept = read_json(beside) if beside.is_file() else {}
+    return {"identity": preset.facts.get("identity", "")} | {name: kept[name] for name in ("seconds", "environment") if name in kept}

@@ -200,19 +200,24 @@ def preset(data: Annotated[str,
                            typer.Option(help="data sets joined by +; weights may only travel as far as their licences do")] = "pbc+bccd",
            out: Annotated[str, typer.Option(help="folder for preset.keras and its record")] = "",
            profile: Annotated[str, typer.Option(help="smoke to try it, full for the real thing")] = "full",
-           seed: Annotated[int, typer.Option(help="seed of the split and the training")] = 0) -> None:
+           seed: Annotated[int, typer.Option(help="seed of the split and the training")] = 0,
+           start: Annotated[str, typer.Option(help="a preset whose convolutions are kept: only what follows them is fitted, which takes "
+                                                   "minutes and suits a few hundred cells of your own")] = "") -> None:
     "Train a preset, such as the twin of the one in this package on more data sets; a second call goes on where the first was stopped."
     _quiet()
     recipe_of = get_profile(profile)
-    from bloodcell import shipping
+    from bloodcell import presets, shipping
     from bloodcell.config import home
     from bloodcell.dataset import prepare
     from bloodcell.datasets import CLASSES
     from bloodcell.runs import open_run
 
-    folder = Path(out) if out else home() / "runs" / f"preset-{data}"
-    dataset, stages = prepare(open_run(data, profile, seed, str(folder)), CLASSES), [stage.scaled(recipe_of) for stage in shipping.STAGES]
-    print(f"bloodcell: {shipping.train_preset(dataset, folder, seed, stages)}")
+    folder = Path(out) if out else home() / "runs" / "-".join(["preset", *([Path(start).stem] if start else []), Path(data).name])
+    beginning = presets.load(start) if start else None
+    dataset = prepare(open_run(data, profile, seed, str(folder)), CLASSES)
+    file = (shipping.fit_again(beginning, dataset, folder) if beginning
+            else shipping.train_preset(dataset, folder, seed, [stage.scaled(recipe_of) for stage in shipping.STAGES]))
+    print(f"bloodcell: {file}")
 
 # %% ../nbs/47_use.ipynb #cell13
 @app.command()
