@@ -8,7 +8,6 @@ __all__ = ['PRESET', 'STAGES', 'squares_of', 'assemble', 'refit', 'to_steps', 's
 
 # %% ../nbs/48_shipping.ipynb #cell3
 import hashlib
-import time
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -231,15 +230,14 @@ def fit_again(
     class. `folder` then has what `train_preset` leaves there, without a history."""
     if dataset.images.loc[dataset.rows("train"), "label"].nunique() < 2:
         raise BloodcellError(f"the training images of {dataset.name} are all of one class: add cells of another one")
-    began, size = time.monotonic(), preset.facts["size"]
+    size = preset.facts["size"]
     squares = squares_of(dataset.pixels(Pixels(SIDE)), size)
     network = keras.Sequential([keras.Input((size, size, 3)), *preset.inner.layers[:-1], layers.Dropout(0.0),
                                 layers.Dense(len(dataset.classes), activation="softmax")])
     new = _sources(dataset)
     about = {name: preset.facts[name] for name in ("recipe", "weights", "epochs")}
     about["trained_on"] = [one for one in preset.facts["trained_on"] if one["name"] not in {other["name"] for other in new}] + new
-    return _finish(network, dataset, squares, Path(folder), about, {"convolutions": _origin(preset),
-                                                                    "seconds": round(time.monotonic() - began, 1)})
+    return _finish(network, dataset, squares, Path(folder), about, {"convolutions": _origin(preset)})
 
 
 def _origin(preset: presets.Preset) -> dict:

@@ -247,6 +247,39 @@ def test_kinds_that_a_known_set_leaves_out_are_asked_about(cells, tmp_path):
     assert len(pd.read_csv(tmp_path / "page/predictions.csv")) == 8
 
 
+def test_a_laboratory_fits_the_preset_to_its_own_cells_and_kinds(tmp_path):
+    rng, kinds = np.random.default_rng(0), {"BNE": "neutrophil", "LY": "lymphocyte", "EO": "our own kind"}
+    drawn = {kind.prefix: kind for kind in synthetic.KINDS}
+    slides = [synthetic.draw_slide(rng) for _ in range(4)]
+    for prefix, label in kinds.items():
+        (tmp_path / "slides" / label).mkdir(parents=True)
+        for number in range(24):
+            pixels = synthetic.draw_image(drawn[prefix], slides[number % 4], rng, 160)
+            Image.fromarray(pixels).save(tmp_path / f"slides/{label}/{number:02}.png")
+    found = run_bloodcell("preset", "--start", "blood8", "--data", tmp_path / "slides", "--out", tmp_path / "own")
+    assert found.returncode == 0, found.stderr
+    test = pd.read_csv(tmp_path / "own/predictions.csv").query("split == 'test'")
+    assert (test.filter(like="p_").idxmax(axis=1).str[2:] == test["label"]).mean() > 0.8
+    fresh = [synthetic.draw_image(drawn["EO"], slides[0], rng, 160) for _ in range(5)]
+    own, shipped = presets.load(tmp_path / "own/preset.keras"), presets.load("blood8")
+    assert (presets.classify(own, fresh)["class"] == "our own kind").mean() > 0.5
+    before, after = (one.inner.layers[0].get_weights() for one in (shipped, own))
+    assert all((a == b).all() for a, b in zip(before, after, strict=True)), "the convolutions are those of the shipped preset"
+
+
+@pytest.mark.parametrize(("start", "kinds", "told"), [("blood9", 2, "blood8"), ("blood8", 1, "two or more")])
+def test_a_preset_cannot_be_fitted_to_nothing(start, kinds, told, cells, tmp_path):
+    for kind in range(kinds):
+        (tmp_path / f"slides/kind{kind}").mkdir(parents=True)
+        for number in range(8):
+            rng = np.random.default_rng([kind, number])
+            pixels = synthetic.draw_image(synthetic.KINDS[0], synthetic.draw_slide(rng), rng, 160)
+            Image.fromarray(pixels).save(tmp_path / f"slides/kind{kind}/{number}.png")
+    found = run_bloodcell("preset", "--start", start, "--data", tmp_path / "slides", "--out", tmp_path / "own")
+    assert found.returncode == 1 and told in found.stderr and "Traceback" not in found.stderr
+    assert not (tmp_path / "own/preset.keras").exists()
+
+
 def test_the_shipped_preset_names_real_cells(real_data, tmp_path):
     root = real_data / "samples/pbc-original/PBC_dataset_normal_DIB"
     if not root.is_dir():
