@@ -189,21 +189,20 @@ def train_preset(
         trained = _stage(recipe, data, squares, seed, folder, trained)
     write_table(trained.history, folder / "history.csv")
     about = {"recipe": stages[0].name, "weights": trained.weights, "epochs": sum(sum(recipe.epochs) for recipe in stages),
-             "trained_on": _sources(data)}
-    return _finish(trained.network, data, squares, folder, about, {"seconds": round(trained.seconds, 1)})
+             "trained_on": _sources(data), "seconds": round(trained.seconds, 1)}
+    return _finish(trained.network, data, rows, squares, folder, about)
 
 # %% ../nbs/48_shipping.ipynb #cell17
-def _finish(network: keras.Sequential, data: Dataset, squares: np.ndarray, folder: Path, about: dict, record: dict) -> Path:
-    "Fit what is fitted after the training, and write preset, predictions and record."
-    rows = data.pixels(Pixels(SIDE))
+def _finish(network: keras.Sequential, data: Dataset, rows, squares: np.ndarray, folder: Path, about: dict) -> Path:
+    "Fit what is fitted after the training, to all images (rows) and what is cut out of them (squares); write preset, predictions, record."
     preset, temperature = fitted(network, data, squares)
     probabilities, strange = answers(presets.by_keras(preset), rows)
     table = predictions_table(data.images, probabilities, data.classes).assign(strangeness=strange)
     facts = about | {"classes": list(data.classes), "size": squares.shape[1], "pixels": "nucleus, found in the graph",
-                     "version": __version__, "seen": seen(data), "temperature": temperature} | limits(table)
+                     "version": __version__, "seen": seen(data, rows), "temperature": temperature} | limits(table)
     file = save_preset(preset, folder / "preset.keras", facts)
     write_table(table, folder / "predictions.csv")
-    write_json(facts | {"environment": environment(), "data": data.facts, "test": summary(table)} | record, folder / "record.json")
+    write_json(facts | {"environment": environment(), "data": data.facts, "test": summary(table)}, folder / "record.json")
     if export.has_writer():
         export.export(presets.load(file), "onnx", file.with_suffix(".onnx"))
     return file
@@ -214,10 +213,10 @@ def _sources(data: Dataset) -> list[dict]:
             for site, (entry, _) in data.sites.items()]
 
 
-def seen(data: Dataset, count: int = 200) -> dict[str, list[float]]:
-    "The range, 5 to 95 %, of each measure on some training images: what the network is used to."
-    rows = np.sort(rng_for(0, "seen").permutation(data.rows("train"))[:count])
-    found = pd.DataFrame([measure(image) for image in data.pixels(Pixels(SIDE))[rows]])[list(MEASURES)]
+def seen(data: Dataset, rows, count: int = 200) -> dict[str, list[float]]:
+    "The range, 5 to 95 %, of each measure on some training images, among all images (rows): what the network is used to."
+    some = np.sort(rng_for(0, "seen").permutation(data.rows("train"))[:count])
+    found = pd.DataFrame([measure(image) for image in rows[some]])[list(MEASURES)]
     return {name: [round(float(value), 4) for value in found[name].dropna().quantile([0.05, 0.5, 0.95])] for name in MEASURES}
 
 # %% ../nbs/48_shipping.ipynb #a4a2b689
@@ -230,14 +229,30 @@ def fit_again(
     class. `folder` then has what `train_preset` leaves there, without a history."""
     if dataset.images.loc[dataset.rows("train"), "label"].nunique() < 2:
         raise BloodcellError(f"the training images of {dataset.name} are all of one class: add cells of another one")
-    size = preset.facts["size"]
-    squares = squares_of(dataset.pixels(Pixels(SIDE)), size)
+    rows, size = _pictures(dataset), preset.facts["size"]
     network = keras.Sequential([keras.Input((size, size, 3)), *preset.inner.layers[:-1], layers.Dropout(0.0),
                                 layers.Dense(len(dataset.classes), activation="softmax")])
     new = _sources(dataset)
-    about = {name: preset.facts[name] for name in ("recipe", "weights", "epochs")}
-    about["trained_on"] = [one for one in preset.facts["trained_on"] if one["name"] not in {other["name"] for other in new}] + new
-    return _finish(network, dataset, squares, Path(folder), about, {"convolutions": _origin(preset)})
+    about = {name: preset.facts[name] for name in ("recipe", "weights", "epochs")} | {
+        "trained_on": [one for one in preset.facts["trained_on"] if one["name"] not in {other["name"] for other in new}] + new,
+        "convolutions": _origin(preset), "before": _before(preset, dataset, rows)}
+    return _finish(network, dataset, rows, squares_of(rows, size), Path(folder), about)
+
+
+def _pictures(dataset: Dataset):
+    "All images as a preset gets them, (n, SIDE, SIDE, 3): as their data set prescribes, or else as `predict` reads them."
+    if any(entry.preparation for entry, _ in dataset.sites.values()):
+        return dataset.pixels(Pixels(SIDE))
+    return np.stack([presets.square(presets.read(dataset.sites[site][1] / path, smallest=1))
+                     for site, path in zip(dataset.images["site"], dataset.images["path"], strict=True)])
+
+
+def _before(preset: presets.Preset, dataset: Dataset, rows) -> dict:
+    "What the preset scores on the test images as it is; empty where it does not know all of their classes."
+    if not set(dataset.classes) <= set(preset.classes):
+        return {}
+    test = dataset.rows("test")
+    return summary(predictions_table(dataset.images.iloc[test], answers(preset.answer, rows[test])[0], preset.classes))
 
 
 def _origin(preset: presets.Preset) -> dict:

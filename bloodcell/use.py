@@ -210,13 +210,16 @@ def preset(data: Annotated[str,
     from bloodcell.config import home
     from bloodcell.dataset import prepare
     from bloodcell.datasets import CLASSES
-    from bloodcell.runs import open_run
+    from bloodcell.runs import open_run, read_json
 
     folder = Path(out) if out else home() / "runs" / "-".join(["preset", *([Path(start).stem] if start else []), Path(data).name])
     beginning = presets.load(start) if start else None
     dataset = prepare(open_run(data, profile, seed, str(folder)), CLASSES)
     file = (shipping.fit_again(beginning, dataset, folder) if beginning
             else shipping.train_preset(dataset, folder, seed, [stage.scaled(recipe_of) for stage in shipping.STAGES]))
+    record = read_json(file.with_name("record.json"))
+    if before := record.get("before"):
+        print(f"{before['n']:,} test cells: macro-F1 {before['macro_f1']:.3f} before, {record['test']['macro_f1']:.3f} now")
     print(f"bloodcell: {file}")
 
 # %% ../nbs/47_use.ipynb #cell13
