@@ -6,7 +6,7 @@
 __all__ = ['CONTROLS_CHAPTER', 'PROFILE_ORDER', 'FIVE', 'OURS', 'CHANGES', 'results_root', 'save_table', 'save_figure', 'keep',
            'kept', 'kept_controls', 'best_of', 'kept_table', 'kept_left_out', 'equally_long', 'overview',
            'kept_ablations', 'kept_opinions', 'kept_speeds', 'kept_trust', 'kept_claims', 'KeptPreset', 'kept_preset',
-           'preset_scores', 'kept_unknown', 'model_card']
+           'preset_scores', 'kept_unknown', 'kept_fitted', 'model_card']
 
 # %% ../nbs/51_results.ipynb #cell3
 import shutil
@@ -90,9 +90,10 @@ def keep(
 # %% ../nbs/51_results.ipynb #cell7
 def _keep_preset(folder: Path, target: Path) -> list[str]:
     "Record, history and predictions of a preset, and the predictions and measures of its evaluations in `evaluations/<data>`."
+    target.mkdir(parents=True, exist_ok=True)
     for name in ("record.json", "history.csv"):
-        target.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / name, target / name)
+        if (folder / name).is_file():  # a preset that was fitted again has no history of its own
+            shutil.copyfile(folder / name, target / name)
     write_table(pd.read_csv(folder / "predictions.csv", keep_default_na=False), target / "predictions.csv.xz")
     evaluated = sorted(path.parent for path in folder.glob("evaluations/*/predictions.csv"))
     for place in evaluated:
@@ -346,6 +347,17 @@ def kept_unknown(preset: KeptPreset) -> pd.DataFrame:
                           limit).assign(of="no laboratory", against="pbc, held out"))
     table = pd.concat(tables, ignore_index=True)
     return table[["of", "kind", "against", *table.columns.drop(["of", "kind", "against"])]]
+
+# %% ../nbs/51_results.ipynb #cc03f208
+def kept_fitted(where: str | Path | None = None) -> pd.DataFrame:
+    """One row per data set to whose cells a kept preset was fitted again (`bloodcell.shipping.fit_again`), in folders `preset-<name>`:
+    training cells it `learned` from, `n` test cells in `groups`, their macro-F1 `before`, and now with its interval, and `accuracy`."""
+    rows = []
+    for file in sorted(Path(where or results_root()).glob("preset-*/record.json")):
+        record, found = read_json(file), worth([read_predictions(file.with_name("predictions.csv.xz"))])
+        rows.append({"cells": record["data"]["data"], "learned": record["data"]["images"]["train"], "before": record["before"]["macro_f1"]}
+                    | {name: found[name] for name in ("macro_f1", "ci_low", "ci_high", "accuracy", "n", "groups")})
+    return pd.DataFrame(rows)
 
 # %% ../nbs/51_results.ipynb #2a87a3fb
 def model_card(preset: KeptPreset, unknown: pd.DataFrame) -> str:
