@@ -197,7 +197,8 @@ def evaluate(model: Annotated[str, typer.Argument(help="a preset of this package
 
 @app.command()
 def preset(data: Annotated[str,
-                           typer.Option(help="data sets joined by +; weights may only travel as far as their licences do")] = "pbc+bccd",
+                           typer.Option(help="data sets joined by +, or the path of a folder or CSV of images; weights may "
+                                                   "only travel as far as their licences do")] = "pbc+bccd",
            out: Annotated[str, typer.Option(help="folder for preset.keras and its record")] = "",
            profile: Annotated[str, typer.Option(help="smoke to try it, full for the real thing")] = "full",
            seed: Annotated[int, typer.Option(help="seed of the split and the training")] = 0,
