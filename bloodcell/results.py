@@ -355,7 +355,8 @@ def kept_fitted(where: str | Path | None = None) -> pd.DataFrame:
     rows = []
     for file in sorted(Path(where or results_root()).glob("preset-*/record.json")):
         record, found = read_json(file), worth([read_predictions(file.with_name("predictions.csv.xz"))])
-        rows.append({"cells": record["data"]["data"], "learned": record["data"]["images"]["train"], "before": record["before"]["macro_f1"]}
+        rows.append({"cells": record["data"]["data"], "learned": record["data"]["images"]["train"],
+                     "before": record["before"].get("macro_f1", np.nan)}
                     | {name: found[name] for name in ("macro_f1", "ci_low", "ci_high", "accuracy", "n", "groups")})
     return pd.DataFrame(rows)
 

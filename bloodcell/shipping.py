@@ -19,6 +19,7 @@ import pandas as pd
 from keras import layers, ops
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from tqdm.auto import tqdm
 
 from . import __version__, calibration, export, models, presets, train
 from .config import BloodcellError, atomic, rng_for
@@ -42,7 +43,7 @@ def squares_of(rows, size: int, batch: int = 128) -> np.ndarray:
     "What `CutNucleus` cuts out of all images: uint8, (n, size, size, 3)."
     layer = CutNucleus(size)
     found = np.empty((len(rows), size, size, 3), "uint8")
-    for start in range(0, len(rows), batch):
+    for start in tqdm(range(0, len(rows), batch), desc="cutting out nuclei", leave=False):
         places = np.arange(start, min(start + batch, len(rows)))
         found[places] = np.round(ops.convert_to_numpy(layer(rows[places]))).clip(0, 255)
     return found
@@ -243,8 +244,9 @@ def _pictures(dataset: Dataset):
     "All images as a preset gets them, (n, SIDE, SIDE, 3): as their data set prescribes, or else as `predict` reads them."
     if any(entry.preparation for entry, _ in dataset.sites.values()):
         return dataset.pixels(Pixels(SIDE))
+    places = zip(dataset.images["site"], dataset.images["path"], strict=True)
     return np.stack([presets.square(presets.read(dataset.sites[site][1] / path, smallest=1))
-                     for site, path in zip(dataset.images["site"], dataset.images["path"], strict=True)])
+                     for site, path in tqdm(places, desc="reading cells", total=len(dataset.images), leave=False)])
 
 
 def _before(preset: presets.Preset, dataset: Dataset, rows) -> dict:
