@@ -35,7 +35,7 @@ from .train import MOST_TIMES
 
 # %% ../nbs/48_shipping.ipynb #cell6
 PRESET = replace(get_recipe("fine_tuned_other_cameras"), name="preset", title="EfficientNet-Lite0 behind the search for the nucleus",
-                 pixels=Pixels(96, "nucleus"), balanced=8000, epochs=(14,))
+                 pixels=Pixels(96, "nucleus"), balanced=8000, epochs=(12,), decay=False, averaging=0.995)
 STAGES = (PRESET, replace(PRESET, pixels=Pixels(128, "nucleus"), epochs=(8,), learning_rate=1e-4))
 
 
