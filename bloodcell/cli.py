@@ -126,7 +126,7 @@ def study(context: typer.Context, data: Data = "synthetic", profile: Profile = "
         check_parameters(notebook,
                          {"data": opened.data, "profile": profile, "seed": seed, "seeds": opened.seeds, "out": str(opened.folder)})
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # what TensorFlow tells about itself is no news to a reader of the study
-    print(f"bloodcell: data {data}, profile {profile}, seed {seed}, {opened.seeds} training seed(s); results go to {opened.folder}",
+    print(f"bloodcell: data {data}, profile {profile}, seed {seed}, training seeds: {opened.seeds}; results go to {opened.folder}",
           flush=True)
     together = opened.profile.together and "--executor" not in context.args and not {"--dry-run", "-n"} & set(context.args)
     with only_one(opened.folder / "study"):

@@ -73,7 +73,7 @@ def feature_scatter(parts: dict[str, tuple[np.ndarray, np.ndarray]], title: str)
         axis.set(xlabel="feature 1", ylabel="feature 2", zlabel="feature 3")
         axis.set_title(f"{name} (n = {len(labels)})", fontsize=9)
         axis.tick_params(labelsize=7)
-    figure.subplots_adjust(left=0.02, right=0.82, top=0.82, bottom=0.06, wspace=0.12)
+    figure.subplots_adjust(left=0.0, right=0.78, top=0.84, bottom=0.08, wspace=0.18)
     figure.legend(*axis.get_legend_handles_labels(), loc="center right", frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=10, x=0.02, ha="left")
     return figure

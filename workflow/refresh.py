@@ -1,6 +1,6 @@
 """Store the outputs of the synthetic study and of the library chapters in nbs/, and make README.md from the index.
 
-Run by `make notebooks` after `make study`. Figures are reduced to 96 colours so that the repository stays small.
+Run by `make notebooks` after `make study`. Figures are reduced to 256 colours so that the repository stays small.
 `make results` runs the two notebooks that show the kept results, writes their tables, README.md and results/report.html,
 and brings the boxes on real cells in the study's chapters up to date.
 """
@@ -28,10 +28,11 @@ RESULTS = ("52_findings.ipynb", "index.ipynb")
 
 
 def small_png(text: str) -> str:
-    "A base64 PNG with at most 96 colours."
+    "A base64 PNG with at most 256 colours."
     image = Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB")
     buffer = io.BytesIO()
-    image.quantize(96).save(buffer, format="PNG", optimize=True)
+    # Pillow's median cut merges rare colours, and so the points of several classes.
+    image.quantize(256, Image.Quantize.MAXCOVERAGE).save(buffer, format="PNG", optimize=True)
     return base64.b64encode(buffer.getvalue()).decode()
 
 
