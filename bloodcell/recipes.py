@@ -368,7 +368,7 @@ _TEST_TIME = {"turned": ("test-time augmentation",
 TEST_TIME = tuple(replace(trained, name=f"{trained.name}_{how}", title=f"{trained.title}, {_TEST_TIME[how][0]}", method="test_time",
                           network=how, members=(trained,), chosen=_TEST_TIME[how][1])
               for trained, how in ((AT_HOME, "turned"), (WHOLE, "turned"), (AVERAGED, "turned"),
-                                   (AVERAGED, "statistics"), (ABROAD, "turned"), (ABROAD, "refined")))
+                                   (AVERAGED, "statistics"), (ABROAD, "turned"), (ABROAD, "refined"), (LONGER, "turned")))
 
 ABLATIONS = tuple(replace(FINE_TUNED, name=f"fine_tuned_{name}", title=f"{FINE_TUNED.title}, {words}", protocols=(), **changes)
                   for name, words, changes in (
