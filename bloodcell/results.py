@@ -146,17 +146,16 @@ def kept_table(datasets: Sequence[str] = ("pbc", "kaggle", "lisc"), where: str |
 FIVE = "+".join(LABORATORIES)  # the data set in which each of five laboratories is left out
 
 
-OURS = (FINE_TUNED.name, AVERAGED.name, LARGER.name, ABROAD.name)  # our networks for other laboratories, from the first to the last
-
-
 def _otherwise(trained: Recipe) -> list[str]:
     "The recipes that evaluate this one's network in another way."
     return [recipe.name for recipe in TEST_TIME if trained in recipe.members]
 
 
+OURS = (FINE_TUNED.name, AVERAGED.name, LARGER.name, ABROAD.name, LONGER.name,
+        *_otherwise(LONGER))  # our networks for other laboratories, from the first to the last
 CHANGES = {FINE_TUNED.name: [recipe.name for recipe in ABLATIONS],  # by the recipe of which something is changed
            LARGER.name: [MIXED.name, ABROAD.name], AT_HOME.name: _otherwise(AT_HOME), AVERAGED.name: _otherwise(AVERAGED),
-           ABROAD.name: [LONGER.name, *_otherwise(ABROAD), ALL_LABELS.name]}
+           ABROAD.name: [LONGER.name, *_otherwise(ABROAD), ALL_LABELS.name], LONGER.name: _otherwise(LONGER)}
 
 
 def kept_left_out(where: str | Path | None = None) -> list[Outcome]:

@@ -31,6 +31,7 @@ from .metrics import predictions_table, summary
 from .presets import MEASURES, OUTPUTS, SIDE, answers, measure
 from .recipes import Recipe, get_recipe
 from .runs import environment, read_json, write_json, write_table
+from .test_time import turned
 from .train import MOST_TIMES
 
 # %% ../nbs/48_shipping.ipynb #cell6
@@ -74,10 +75,11 @@ def _weights(strata: np.ndarray) -> np.ndarray:
     return np.minimum(len(strata) / len(counts) / counts, MOST_TIMES)[place]
 
 
-def refit(network: keras.Sequential, squares: np.ndarray, codes: np.ndarray, strata: np.ndarray) -> None:
-    """Fit the last layer of a network again, on squares (n, size, size, 3) of training cells as they are, their class numbers (n,) and
-    their strata (n,), each of which counts the same."""
-    features, last, weights = _features(network, squares).astype(float), network.layers[-1], _weights(strata)
+def refit(network: keras.Sequential, views: Sequence[np.ndarray], codes: np.ndarray, strata: np.ndarray) -> None:
+    """Fit the last layer of a network again, on one view or more of the same training cells, squares (n, size, size, 3) each, their class
+    numbers (n,) and their strata (n,), each of which counts the same."""
+    features, last = np.concatenate([_features(network, squares) for squares in views]).astype(float), network.layers[-1]
+    codes, weights = np.tile(codes, len(views)), np.tile(_weights(strata), len(views))
     scaler = StandardScaler().fit(features, sample_weight=weights)
     found = LogisticRegression(C=1e-3, max_iter=500).fit(scaler.transform(features), codes, weights)
     slopes, starts = found.coef_, found.intercept_
@@ -128,11 +130,9 @@ def in_half_precision(network: keras.Model) -> None:
 
 # %% ../nbs/48_shipping.ipynb #cell15
 def fitted(network: keras.Sequential, data: Dataset, squares: np.ndarray) -> tuple[keras.Model, float]:
-    """The preset of a trained network, its last layer, temperature and strangeness fitted on squares (n, size, size, 3) of all images; and
-    the temperature."""
+    """The preset of a network, its temperature and strangeness fitted on squares (n, size, size, 3) of all images; and the
+    temperature."""
     learned = data.rows("train")
-    to_steps(network)
-    refit(network, squares[learned], data.codes[learned], data.strata[learned])
     table = predictions_table(data.images, train.predict(network, squares, np.arange(len(squares))), data.classes)
     preset = assemble(network, squares.shape[1], temperature := calibration.fit_temperature(table))
     preset.get_layer(OUTPUTS[1]).learn(_features(network, squares[learned]), data.codes[learned])
@@ -191,11 +191,14 @@ def train_preset(
     write_table(trained.history, folder / "history.csv")
     about = {"recipe": stages[0].name, "weights": trained.weights, "epochs": sum(sum(recipe.epochs) for recipe in stages),
              "trained_on": _sources(data), "seconds": round(trained.seconds, 1)}
+    learned = data.rows("train")
+    to_steps(trained.network)
+    refit(trained.network, [squares[learned]], data.codes[learned], data.strata[learned])
     return _finish(trained.network, data, rows, squares, folder, about)
 
 # %% ../nbs/48_shipping.ipynb #cell17
 def _finish(network: keras.Sequential, data: Dataset, rows, squares: np.ndarray, folder: Path, about: dict) -> Path:
-    "Fit what is fitted after the training, to all images (rows) and what is cut out of them (squares); write preset, predictions, record."
+    "Fit temperature and limits to all images (rows) and what is cut out of them (squares); write preset, predictions and record."
     preset, temperature = fitted(network, data, squares)
     probabilities, strange = answers(presets.by_keras(preset), rows)
     table = predictions_table(data.images, probabilities, data.classes).assign(strangeness=strange)
@@ -237,7 +240,9 @@ def fit_again(
     about = {name: preset.facts[name] for name in ("recipe", "weights", "epochs")} | {
         "trained_on": [one for one in preset.facts["trained_on"] if one["name"] not in {other["name"] for other in new}] + new,
         "convolutions": _origin(preset), "before": _before(preset, dataset, rows)}
-    return _finish(network, dataset, rows, squares_of(rows, size), Path(folder), about)
+    squares, learned = squares_of(rows, size), dataset.rows("train")
+    refit(network, turned(squares[learned]), dataset.codes[learned], dataset.strata[learned])
+    return _finish(network, dataset, rows, squares, Path(folder), about)
 
 
 def _pictures(dataset: Dataset):
