@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
 from .figures import colour, in_full, shown
 
@@ -65,7 +66,8 @@ def flow_drawing(steps: Sequence[tuple[str, str]], title: str) -> plt.Figure:
 # %% ../nbs/49_drawings.ipynb #0f4b18f4
 def feature_scatter(parts: dict[str, tuple[np.ndarray, np.ndarray]], title: str) -> plt.Figure:
     "The first three features of the cells of each part, coloured by class: `parts` maps a name to features (n, 3 or more) and labels (n,)."
-    figure = plt.figure(figsize=(9.5, 4.2), layout="none")
+    # The theme's layout, which saving would bring back, does not see the labels of three axes.
+    figure = plt.figure(figsize=(9.5, 4.2), layout=PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True))
     for place, (name, (numbers, labels)) in enumerate(parts.items()):
         axis = figure.add_subplot(1, len(parts), place + 1, projection="3d")
         for label in sorted(set(labels)):
