@@ -107,7 +107,7 @@ def _intervals(table: pd.DataFrame, down: str, kind: str, columns: Sequence[str]
 
 def left_out(table: pd.DataFrame, title: str) -> plt.Figure:
     "Macro-F1 with its interval of `bloodcell.laboratories.across`: one row per laboratory left out, one marker per recipe."
-    figure, axis = _intervals(table, "left_out", "recipe", ("macro_f1", "ci_low", "ci_high"), 0.25)
+    figure, axis = _intervals(table, "left_out", "recipe", ("macro_f1", "ci_low", "ci_high"), 0.15)
     axis.set(ylabel="laboratory left out", xlabel="macro-F1, 95 % interval over groups", xlim=(0, 1))
     axis.set_title(title, loc="left", fontsize=10)
     return figure
