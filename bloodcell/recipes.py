@@ -389,9 +389,11 @@ RECIPES = {recipe.name: recipe for recipe in (
     ON_FEW, *TEST_TIME, *ABLATIONS)}
 
 
+# What is run where one laboratory after the other is left out.
 ACROSS = (COLOUR.name, SRAVANI.name, ASGHAR.name, "asghar2023_mobilenetv2", "asghar2023_vgg16", FINE_TUNED.name, AVERAGED.name, LARGER.name,
           MIXED.name, ABROAD.name, LONGER.name, ALL_LABELS.name,
-          *(recipe.name for recipe in (*TEST_TIME[2:], *ABLATIONS)))  # what is run where one laboratory after the other is left out
+          *(recipe.name for recipe in (*TEST_TIME, *ABLATIONS)
+            if not {AT_HOME.name, WHOLE.name} & {member.name for member in recipe.members}))
 
 
 def get_recipe(
