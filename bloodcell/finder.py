@@ -17,15 +17,22 @@ from .images import DIAMETERS
 GRID, BINS = 40, 32  # places along a side; steps of the histogram
 _FIRST, _SECOND = np.triu_indices(BINS + 1, 1)  # all pairs of thresholds
 _PLACES = ((np.arange(GRID) + 0.5) / GRID).astype("float32")
-_NEAR = np.exp(-((_PLACES[:, None] - 0.5) ** 2 + (_PLACES[None] - 0.5) ** 2) / 0.05).astype("float32")[None, :, :, None]
+_NEAR = np.exp(-((_PLACES[:, None] - 0.5) ** 2 + (_PLACES[None] - 0.5) ** 2) / 0.05).astype("float32")[None, None]
+
+
+def _coarse(planes):
+    "Planes (n, 3, side, side) averaged to (n, 3, GRID * GRID): products of matrices are faster than a layer that pools."
+    side = planes.shape[2]
+    down = np.repeat(np.eye(GRID, dtype="float32"), side // GRID, axis=1) * (GRID / side)
+    return ops.reshape(ops.matmul(ops.matmul(down, planes), down.T), (-1, 3, GRID * GRID))
 
 
 def _glass(coarse):
-    "Colour of clear glass, the mean of the brightest tenth by green: (n, 1, 1, 3)."
-    flat = ops.reshape(coarse, (-1, GRID * GRID, 3))
-    least = ops.min(ops.top_k(flat[..., 1], GRID * GRID // 10)[0], axis=1, keepdims=True)
-    bright = ops.cast(flat[..., 1] >= least, "float32")[..., None]
-    return ops.reshape(ops.sum(flat * bright, axis=1) / ops.sum(bright, axis=1), (-1, 1, 1, 3))
+    "Colour of clear glass, the mean of the brightest tenth by green: (n, 3, 1)."
+    green = coarse[:, 1]
+    least = ops.min(ops.top_k(green, GRID * GRID // 10)[0], axis=1, keepdims=True)
+    bright = ops.cast(green >= least, "float32")[:, None]
+    return ops.sum(coarse * bright, axis=2, keepdims=True) / ops.sum(bright, axis=2, keepdims=True)
 
 
 def _upper_threshold(stain):
@@ -33,8 +40,8 @@ def _upper_threshold(stain):
     low, high = ops.min(stain, axis=1, keepdims=True), ops.max(stain, axis=1, keepdims=True)
     step = (high - low) / BINS + 1e-9
     below = ops.cast(stain[:, :, None] < (low + step * np.arange(1, BINS + 1, dtype="float32"))[:, None], "float32")
-    mass = ops.pad(ops.mean(below, axis=1), ((0, 0), (1, 0)))
-    moment = ops.pad(ops.mean(below * stain[:, :, None], axis=1), ((0, 0), (1, 0)))
+    sums = ops.matmul(ops.stack([ops.ones_like(stain), stain], axis=1), below) / stain.shape[1]
+    mass, moment = (ops.pad(sums[:, place], ((0, 0), (1, 0))) for place in (0, 1))
     masses = [ops.take(mass, _FIRST, axis=1), ops.take(mass, _SECOND, axis=1)]
     moments = [ops.take(moment, _FIRST, axis=1), ops.take(moment, _SECOND, axis=1)]
     parts = ((moments[0], masses[0]), (moments[1] - moments[0], masses[1] - masses[0]),
@@ -45,22 +52,26 @@ def _upper_threshold(stain):
 
 # %% ../nbs/38_finder.ipynb #cell6
 def _central_part(above):
-    "Of what is above the threshold (n, GRID, GRID, 1), the part that is large and near the centre."
-    near = ops.max_pool(above, 3, 1, padding="same")  # lobes of one nucleus are joined
-    weight = ops.average_pool(above, 9, 1, padding="same") * _NEAR * above
+    "Of what is above the threshold (n, 1, GRID, GRID), the part that is large and near the centre."
+    near = _pooled(ops.max_pool, above, 3)  # lobes of one nucleus are joined
+    weight = _pooled(ops.average_pool, above, 9) * _NEAR * above
     grown = ops.cast(weight >= ops.max(weight, axis=(1, 2, 3), keepdims=True), "float32") * above
     for _ in range(GRID):
-        grown = ops.max_pool(grown, 3, 1, padding="same") * near
+        grown = _pooled(ops.max_pool, grown, 3) * near
     return grown * above
 
 
-def _weights(centre, side, pixels: int, size: int):
-    "Which pixels of a row (or column) each of `size` places takes: (n, size, pixels); nothing beyond the edge."
+def _pooled(pool, plane, size: int):
+    return pool(plane, size, 1, padding="same", data_format="channels_first")
+
+
+def _weights(centre, side, pixels: int, size: int, axis: int):
+    "Which pixels, along `axis`, each of `size` places takes: (n, size, pixels), or for axis 1 (n, pixels, size); nothing beyond the edge."
     at = (centre - side / 2 + side * ((np.arange(size, dtype="float32") + 0.5) / size)[None]) * pixels - 0.5
-    wide = ops.maximum(side * pixels / size, 1.0)[:, :, None]
-    found = ops.relu(1 - ops.abs(at[:, :, None] - np.arange(pixels, dtype="float32")) / wide)
-    inside = ops.cast(ops.logical_and(at > -0.5, at < pixels - 0.5), "float32")[:, :, None]
-    return inside * found / ops.maximum(ops.sum(found, axis=2, keepdims=True), 1e-6)
+    inside = ops.expand_dims(ops.cast(ops.logical_and(at > -0.5, at < pixels - 0.5), "float32"), axis)
+    pixel = np.expand_dims(np.arange(pixels, dtype="float32"), (0, 3 - axis))
+    found = ops.relu(1 - ops.abs(ops.expand_dims(at, axis) - pixel) / ops.maximum(side * pixels / size, 1.0)[:, :, None])
+    return found * (inside / ops.maximum(ops.sum(found, axis=axis, keepdims=True), 1e-6))
 
 # %% ../nbs/38_finder.ipynb #cell7
 @keras.saving.register_keras_serializable("bloodcell")
@@ -74,31 +85,31 @@ class CutNucleus(layers.Layer):
         super().__init__(**options)
         self.size, self.diameters = size, diameters
 
-    def find(self, images):
-        "Row, column and diameter of the nucleus, shares of the side: (n, 1) each; and the colour of clear glass, (n, 1, 1, 3)."
-        step = images.shape[1] // GRID
-        coarse = ops.average_pool(ops.cast(images, "float32"), step, step)
+    def find(self, planes):
+        """Row, column and diameter of the nucleus, shares of the side: (n, 1) each; and the colour of clear glass, (n, 3, 1).
+
+        `planes` are images with their colours first: float32 (n, 3, side, side), 0-255."""
+        coarse = _coarse(planes)
         glass = _glass(coarse)
         density = ops.relu(ops.log((glass + 1) / (coarse + 1)))
-        stain = ops.average_pool((density[..., 1] + 0.5 * density[..., 0])[..., None], 3, 1, padding="same")
+        stain = _pooled(ops.average_pool, ops.reshape(density[:, 1] + 0.5 * density[:, 0], (-1, 1, GRID, GRID)), 3)
         threshold = ops.maximum(_upper_threshold(ops.reshape(stain, (-1, GRID * GRID))), cells.FAINTEST)
         part = _central_part(ops.cast(stain > threshold[:, :, None, None], "float32"))
-        area = ops.sum(part, axis=(1, 2))
-        row = ops.sum(part * _PLACES[None, :, None, None], axis=(1, 2)) / ops.maximum(area, 1e-6)
-        column = ops.sum(part * _PLACES[None, None, :, None], axis=(1, 2)) / ops.maximum(area, 1e-6)
+        area = ops.sum(part, axis=(2, 3))
+        row = ops.sum(part * _PLACES[:, None], axis=(2, 3)) / ops.maximum(area, 1e-6)
+        column = ops.sum(part * _PLACES, axis=(2, 3)) / ops.maximum(area, 1e-6)
         found = area >= 2
         diameter = 2 * ops.sqrt(ops.maximum(area, 1e-6) / np.pi) / GRID
         return ops.where(found, row, 0.5), ops.where(found, column, 0.5), ops.where(found, diameter, 1 / self.diameters), glass
 
     def call(self, images):
-        row, column, diameter, glass = self.find(images)
-        side, pixels = diameter * self.diameters, images.shape[1]
-        down, across = _weights(row, side, pixels, self.size), _weights(column, side, pixels, self.size)
         planes = ops.transpose(ops.cast(images, "float32"), (0, 3, 1, 2))  # rows and columns last: what follows is several times faster
-        square = ops.matmul(ops.matmul(down[:, None], planes), ops.transpose(across, (0, 2, 1))[:, None])
-        lit = ops.minimum((square + 1) / (ops.transpose(glass, (0, 3, 1, 2)) + 1), 1.0)
-        covered = ops.sum(down, axis=2)[:, None, :, None] * ops.sum(across, axis=2)[:, None, None, :]
-        return ops.transpose(cells.GLASS * (1 - covered * (1 - lit)), (0, 2, 3, 1))
+        row, column, diameter, glass = self.find(planes)
+        side, pixels = diameter * self.diameters, images.shape[1]
+        down, across = _weights(row, side, pixels, self.size, 2), _weights(column, side, pixels, self.size, 1)
+        glass = glass[..., None]
+        darker = ops.matmul(ops.matmul(down[:, None], glass - planes), across[:, None])
+        return ops.transpose(cells.GLASS - ops.relu(darker) * (cells.GLASS / (glass + 1)), (0, 2, 3, 1))
 
     def get_config(self):
         return super().get_config() | {"size": self.size, "diameters": self.diameters}
