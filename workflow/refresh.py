@@ -103,7 +103,7 @@ def readme() -> str:
     exporter = MarkdownExporter(exclude_input=True)
     text, _ = exporter.from_filename(NBS / "index.ipynb")
     text = re.sub(r"\]\((?!https?:|\.\./|#)([^)]+)\)", r"](nbs/\1)", text)
-    return text.replace("](../", "](").strip() + "\n"
+    return re.sub(r"\n{3,}", "\n\n", text.replace("](../", "](")).strip() + "\n"
 
 
 if __name__ == "__main__":
