@@ -28,7 +28,7 @@ from . import __version__, datasets, use
 from .config import BloodcellError, atomic, home, only_one
 from .recipes import get_recipe
 from .report import chapters, check_parameters, find_chapter, run_chapter, write_report
-from .runs import Run, check_request, code_version, environment, open_run, read_json, write_json
+from .runs import Run, check_request, code_version, environment, load_keras, open_run, read_json, write_json
 
 # %% ../nbs/61_cli.ipynb #cell6
 def _minutes(seconds: float) -> str:
@@ -206,6 +206,7 @@ def experiment(recipe: Annotated[str, typer.Argument(help="a recipe, such as sra
                training: Annotated[int, typer.Option(help="seed of the training")] = 0,
                data: Data = "synthetic", profile: Profile = "smoke", seed: Seed = 0, out: Out = "") -> None:
     "Run one experiment into a run folder; it goes on where it was stopped."
+    load_keras()
     from bloodcell.dataset import prepare
     from bloodcell.experiment import forget, place, run
     from bloodcell.plan import protocols_of
@@ -229,6 +230,7 @@ def experiments(data: Data = "synthetic", profile: Profile = "smoke", seed: Seed
                 only_list: Annotated[bool, typer.Option("--list", help="list the plan and run nothing")] = False,
                 more: Annotated[int, typer.Option(help="jobs that come after these, for the count", hidden=True)] = 0) -> None:
     "Run all experiments of a study in one process, or list them."
+    load_keras()
     from bloodcell.dataset import prepare
     from bloodcell.experiment import current, run
     from bloodcell.plan import plan

@@ -29,16 +29,19 @@ from .runs import write_table
 
 # %% ../nbs/45_evaluation.ipynb #cell6
 UNKNOWN = "unknown"
-MEANT = {"basophil": "baso ba", "eosinophil": "eos eo eosino", "erythroblast": "erb nrbc normoblast nucleated_red_blood_cell",
-         "ig": "immature_granulocyte immature_granulocytes metamyelocyte myelocyte promyelocyte mmy my pmy", "lymphocyte": "lymph lym ly",
-         "monocyte": "mono mo",
-         "neutrophil": "neutro neut ne seg segmented_neutrophil band_neutrophil neutrophil_segmented neutrophil_band sne bne",
-         "platelet": "plt thrombocyte"}
+MEANT = {"basophil": "baso ba", "eosinophil": "eos eo eosino", "erythroblast": "erb ebo nrbc normoblast nucleated_red_blood_cell",
+         "ig": "immature_granulocyte metamyelocyte myelocyte promyelocyte mmy my pmy mmz myb pmo pmb",
+         "lymphocyte": "lymph lympho lym ly lyt typical_lymphocyte", "monocyte": "mono mon mo",
+         "neutrophil": "neutro neut neu ne seg band segmented_neutrophil band_neutrophil neutrophil_segmented neutrophil_band sne bne ng "
+                       "ngb",
+         "platelet": "plt thrombocyte",
+         UNKNOWN: "other blast myeloblast lymphoblast monoblast myo mob smudge smudge_cell ksc burst_cell artefact artifact plasma_cell "
+                  "variant_lymphocyte atypical_lymphocyte reactive_lymphocyte lya"}
 
 
 def _plain(label: str) -> str:
-    "A label in small letters, without a plural, words joined by one line."
-    words = re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_")
+    "A label in small letters, without a number before it or a plural, words joined by one line."
+    words = re.sub(r"^\d+_", "", re.sub(r"[^a-z0-9]+", "_", label.lower()).strip("_"))
     return words.removesuffix("s") if words not in ("eos",) else words
 
 
@@ -50,15 +53,16 @@ def class_map(
     """The class that each label means. Raises `BloodcellError` for labels that cannot be guessed, and for classes that the network does not
     have."""
     classes, given = list(classes), dict(given or {})
-    words = {_plain(name): label for label, others in MEANT.items() if label in classes
+    words = {_plain(name): label for label, others in MEANT.items() if label in (*classes, UNKNOWN)
              for name in [label, *others.split()]} | {_plain(label): label for label in classes}
     if wrong := sorted(set(given.values()) - {*classes, UNKNOWN, ""}):
         raise BloodcellError(f"--map names {', '.join(wrong)}: the network knows {', '.join(classes)}, and {UNKNOWN} stands for none of "
                              "them")
     found = {label: given[label] if label in given else words.get(_plain(label)) for label in sorted(set(labels) | set(given))}
     if unsure := [label for label, meant in found.items() if meant is None]:
-        raise BloodcellError(f"what do {', '.join(unsure)} mean? Say it with --map {unsure[0]}=<class>, where <class> is one of "
-                             f"{', '.join(classes)}, {UNKNOWN}, or nothing to leave them out")
+        asked = f"what {'does' if len(unsure) == 1 else 'do'} {', '.join(unsure)} mean?"
+        raise BloodcellError(f"{asked} Say it with --map {unsure[0]}=<class>, where <class> is one of {', '.join(classes)}, {UNKNOWN}, or "
+                             "nothing to leave them out")
     return found
 
 # %% ../nbs/45_evaluation.ipynb #cell9
@@ -66,7 +70,7 @@ def class_map(
 class Evaluation:
     """What a preset says about labelled cells: its predictions table (split `test`) with strangeness, the same after all cells explained
     each other (None for an exported preset, and where there are too few), the cells of unknown kinds (with the laboratory's own label as
-    `kind`), and what was measured of the images."""
+    `kind`), what was measured of the images, and the class that each label was taken for where it has another name."""
     preset: presets.Preset
     entry: datasets.DataSet
     table: pd.DataFrame
@@ -76,6 +80,7 @@ class Evaluation:
     excluded: pd.DataFrame
     root: Path
     masks: pd.Series
+    renamed: dict[str, str]
 
     @cached_property
     def numbers(self) -> dict[str, float]:
@@ -140,7 +145,7 @@ def evaluate(
     unknown = table[strange].assign(kind=images.loc[strange, "kind"]).reset_index(drop=True)
     refined = _refined(table, features[0], ~strange) if features else None
     return Evaluation(preset, entry, table[~strange].reset_index(drop=True), refined, unknown, pd.DataFrame(measured), excluded, root,
-                      images.set_index("path")["mask"])
+                      images.set_index("path")["mask"], {label: name for label, name in meant.items() if name not in (label, "")})
 
 
 def _refined(table: pd.DataFrame, features: np.ndarray, known: np.ndarray) -> pd.DataFrame | None:
@@ -185,6 +190,11 @@ def _explained(score: Mapping[str, float]) -> list[str]:
     "What is gained where the cells explain each other, if that was tried."
     return [f"If these cells explain each other (bloodcell predict --together), it is {score['macro_f1_refined']:.3f}, and with the count "
             f"as well {score['macro_f1_refined_counted']:.3f}."] if "macro_f1_refined" in score else []
+
+
+def _renamed(found: Evaluation) -> str:
+    said = ", ".join(f"{label} was taken for {meant}" for label, meant in found.renamed.items())
+    return f"Of the labels, {html.escape(said)}. " if said else ""
 
 
 def _verdict(found: Evaluation) -> str:
@@ -238,8 +248,8 @@ def write_evaluation(found: Evaluation, folder: str | Path) -> Path:
              ("How far its probabilities can be trusted", _picture(trust, "reliability diagram and risk-coverage curve")),
              ("How far these images are from the training images", _rows(found.shift)), ("The surest mistakes", _mistakes(found)),
              ("How this was made", f"<p>Network {html.escape(found.preset.file.name)}, version {found.preset.facts['version']}, trained on "
-                                   f"{html.escape(trained)}. {len(found.excluded)} file(s) could not be used (excluded.csv). Research use: "
-                                   "this is no medical device.</p>")]
+                                   f"{html.escape(trained)}. {len(found.excluded)} file(s) could not be used (excluded.csv). "
+                                   f"{_renamed(found)}Research use: this is no medical device.</p>")]
     if len(found.kinds):
         parts.insert(-1, ("Kinds of cells that the network does not know", KINDS + _rows(found.kinds)))
     page = "".join(f"<h2>{title}</h2>{body}" for title, body in parts)

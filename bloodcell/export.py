@@ -13,6 +13,7 @@ import subprocess
 import tarfile
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -131,7 +132,8 @@ def export(
     if file.suffix != ending:
         raise BloodcellError(f"{file} should end in {ending}: that is what {to} files are called")
     try:
-        with atomic(file) as scratch, contextlib.redirect_stdout(io.StringIO()):  # the writers tell of scratch files
+        with (atomic(file) as scratch, contextlib.redirect_stdout(io.StringIO()),  # the writers tell of scratch files
+              warnings.catch_warnings(action="ignore", category=FutureWarning)):
             named = scratch.with_suffix(ending)  # the writers choose the ending themselves
             write(preset, str(named), drawn_cells() if cells is None else cells)
             named.replace(scratch)

@@ -22,7 +22,7 @@ from scipy.sparse.csgraph import connected_components
 from . import cells, datasets
 from .config import BloodcellError, rng_for
 from .images import DIAMETERS, open_image
-from .runs import network_facts
+from .runs import load_keras, network_facts
 from .runtimes import EXPORTED, OUTPUTS, SIDE, Answer, answers, by_file, by_keras, by_onnx, onnx_session
 
 # %% ../nbs/40_presets.ipynb #cell6
@@ -59,8 +59,7 @@ class Preset:
         if self.file.suffix in EXPORTED:
             raise BloodcellError(f"{self.file} is an exported network, which names cells and does nothing else: name the .keras file it "
                                  "was made of")
-        import keras
-
+        keras = load_keras()
         from bloodcell import finder, transfer  # noqa: F401  # their layers are known to Keras by then
 
         try:

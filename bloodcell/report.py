@@ -13,13 +13,12 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 from .config import BloodcellError, atomic, home
-from .runs import Run, read_json
+from .runs import Run, read_json, stderr_to
 
 # %% ../nbs/60_report.ipynb #cell6
 def chapters() -> list[Path]:
@@ -80,19 +79,6 @@ def _log_to(file: Path) -> None:
         logger.addHandler(handler)
 
 # %% ../nbs/60_report.ipynb #cell11
-@contextmanager
-def _stderr_to(file: Path) -> Iterator[None]:
-    "Send what the kernel and TensorFlow's libraries write past Python to the end of `file`."
-    kept = os.dup(2)
-    with open(file, "ab") as log:
-        os.dup2(log.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
 def run_chapter(
     notebook: str | Path,
     folder: str | Path,  # the run's folder
@@ -111,7 +97,7 @@ def run_chapter(
     _log_to(log)
     os.environ.setdefault("TQDM_MININTERVAL", "5")  # seconds; each step of a progress bar is a line in the log
     try:
-        with _stderr_to(log.with_suffix(".stderr.log")):
+        with stderr_to(log.with_suffix(".stderr.log")):
             papermill.execute_notebook(str(notebook), str(running), parameters, kernel_name="python3", language="python",
                                        progress_bar=False, log_output=True)
     except papermill.PapermillExecutionError as error:

@@ -6,12 +6,15 @@
 __all__ = ['SIDE', 'OUTPUTS', 'Answer', 'EXPORTED', 'onnx_session', 'by_keras', 'by_onnx', 'by_litert', 'by_file', 'answers']
 
 # %% ../nbs/26_runtimes.ipynb #a8c39d9a
+import os
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from .config import BloodcellError
+from .runs import stderr_to
 
 # %% ../nbs/26_runtimes.ipynb #c1ade147
 SIDE = 160  # pixels of the image in which the nucleus is looked for
@@ -54,9 +57,10 @@ def by_onnx(session) -> Answer:
 # %% ../nbs/26_runtimes.ipynb #73117008
 def by_litert(file: str | Path) -> Answer:
     "The answers of a LiteRT file."
-    import tensorflow as tf
+    with stderr_to(os.devnull), warnings.catch_warnings(action="ignore", category=UserWarning):  # it will move to another package
+        import tensorflow as tf
 
-    interpreter = tf.lite.Interpreter(str(file), num_threads=2)
+        interpreter = tf.lite.Interpreter(str(file), num_threads=2)
     place = interpreter.get_input_details()[0]["index"]
     strange, probabilities = (one["index"] for one in sorted(interpreter.get_output_details(), key=lambda one: one["shape"][-1]))
 

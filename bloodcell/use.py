@@ -7,7 +7,6 @@ __all__ = ['app', 'PICTURES', 'DEFAULT', 'FEWEST', 'Model', 'MANY', 'STRANGE', '
 
 # %% ../nbs/47_use.ipynb #cell3
 import glob
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +14,7 @@ from typing import Annotated
 import typer
 
 from .config import BloodcellError, atomic, get_profile
+from .runs import load_keras
 
 # %% ../nbs/47_use.ipynb #cell5
 app = typer.Typer()
@@ -42,10 +42,6 @@ def files(paths: list[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 # %% ../nbs/47_use.ipynb #cell8
-def _quiet() -> None:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-
 def _counted(text: str) -> dict[str, float]:
     "The numbers in `name=number,name=number`."
     try:
@@ -106,7 +102,6 @@ def predict(paths: Annotated[list[str], typer.Argument(help="files, folders or p
             explain: Annotated[str, typer.Option(help="a folder for pictures that show what each prediction depends on")] = "") -> None:
     """Classify the cells in pictures: class, calibrated probability, a set of classes that holds the right one 99 times in a hundred, and
     whether the cell looks like those trained on."""
-    _quiet()
     form = form or {".csv": "csv", ".json": "json"}.get(Path(out).suffix.lower(), "table")
     if form not in ("table", "csv", "json"):
         raise BloodcellError(f"there is no format {form!r}: choose table, csv or json")
@@ -180,9 +175,9 @@ def evaluate(model: Annotated[str, typer.Argument(help="a preset of this package
              out: Annotated[str, typer.Option(help="folder for the page and the tables; by default runs/evaluation-<data>")] = "") -> None:
     """Evaluate a network on your own labelled cells: scores with intervals, mistakes, calibration, and how far your slides are from those
     trained on."""
-    _quiet()
     if wrong := [one for one in given if "=" not in one]:
         raise BloodcellError(f"--map {wrong[0]} says nothing: write --map label=class")
+    load_keras()
     from bloodcell import evaluation, presets
     from bloodcell.config import home
 
@@ -190,8 +185,12 @@ def evaluate(model: Annotated[str, typer.Argument(help="a preset of this package
     folder = Path(out) if out else home() / "runs" / f"evaluation-{Path(data).name}"
     page = evaluation.write_evaluation(found, folder)
     score = found.numbers
+    if found.renamed:
+        print(f"labels: {', '.join(f'{label} is {meant}' for label, meant in found.renamed.items())}")
     print(f"{score['n']:,} cells in {score['groups']:,} groups: accuracy {score['accuracy']:.3f}, macro-F1 {score['macro_f1']:.3f} (95 % "
           f"interval over groups {score['ci_low']:.3f} to {score['ci_high']:.3f})")
+    if len(found.unknown):
+        print(f"{len(found.unknown):,} cells of kinds that the network does not know are counted apart")
     print(f"bloodcell: {page}")
 
 
@@ -205,8 +204,8 @@ def preset(data: Annotated[str,
            start: Annotated[str, typer.Option(help="a preset whose convolutions are kept: only what follows them is fitted, which takes "
                                                    "minutes and suits a few hundred cells of your own")] = "") -> None:
     "Train a preset, such as the twin of the one in this package on more data sets; a second call goes on where the first was stopped."
-    _quiet()
     recipe_of = get_profile(profile)
+    load_keras()
     from bloodcell import presets, shipping
     from bloodcell.config import home
     from bloodcell.dataset import prepare
@@ -232,7 +231,7 @@ def export(model: Annotated[str, typer.Argument(help="a preset of this package, 
            cells: Annotated[str, typer.Option(help="a folder or pattern of pictures of cells: half of them set the ranges of onnx-int8, "
                                                    "and the other half are compared too")] = "") -> None:
     "Write a preset for another runtime, and compare the file with the network before it is handed out."
-    _quiet()
+    load_keras()
     from bloodcell import export as exporting
     from bloodcell import presets
     from bloodcell.config import one_of

@@ -243,6 +243,8 @@ def test_kinds_that_a_known_set_leaves_out_are_asked_about(cells, tmp_path):
     pd.DataFrame(rows, columns=["path", "label", "group"]).to_csv(place / "images.csv", index=False)
     found = run_bloodcell("evaluate", "blood8", "deepapl", "--out", tmp_path / "page", BLOODCELL_DATA=tmp_path / "data")
     assert found.returncode == 0, found.stderr
+    assert "4 cells of kinds that the network does not know" in found.stdout and "labels: blast is unknown" in found.stdout
+    assert "absl" not in found.stderr and "cuda" not in found.stderr, "what TensorFlow says of itself when it is loaded is no news"
     assert pd.read_csv(tmp_path / "page/kinds.csv")["kind"].tolist() == ["blast"]
     assert len(pd.read_csv(tmp_path / "page/predictions.csv")) == 8
 
