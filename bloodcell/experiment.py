@@ -48,11 +48,16 @@ def ready(recipe: Recipe, dataset: Dataset) -> Dataset:
     return found.without_fold(*recipe.fold, seed=found.split_seed) if recipe.fold else found
 
 
+def _with_members(recipe: Recipe) -> list[Recipe]:
+    "A recipe, its members, and theirs."
+    return [recipe, *(one for member in recipe.members for one in _with_members(member))]
+
+
 def fingerprint(recipe: Recipe, dataset: Dataset, seed: int) -> str:
     "Thirty-two hexadecimal digits for all that could change the outcome of an experiment."
     images = dataset.images[["site", "sha256", "mask", "label", "subclass", "group", "split"]]
     weights = [(name, weights_key(name), weights_key(name, top=True)) for name in sorted(recipe.backbones)]
-    code = sorted({(member.method, code_version("experiment", *TRAINING_CODE[member.method])) for member in (recipe, *recipe.members)})
+    code = sorted({(member.method, code_version("experiment", *TRAINING_CODE[member.method])) for member in _with_members(recipe)})
     facts = [recipe.settings, [dataset.prepared(recipe.pixels, site).name for site in dataset.sites], seed, dataset.classes,
              dataset.split_seed, weights, code, keras_backend()]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
@@ -206,8 +211,14 @@ def _fit_classifier(recipe: Recipe, data: Dataset, seed: int, folder: Path, memb
 
 
 def _combine(recipe: Recipe, data: Dataset, seed: int, folder: Path, members: Sequence[Outcome]) -> Made:
-    columns = [f"p_{label}" for label in data.classes]
-    return Made(classical.COMBINED[recipe.network]([member.predictions[columns].to_numpy() for member in members]))
+    if missing := [member for member in members if not member.has_predictions]:
+        raise NoWeights(missing[0].record["reason"])
+    images = pd.MultiIndex.from_frame(data.images[["site", "path"]])  # a member may have learned from more
+    found = [member.predictions.set_index(["site", "image"]).loc[images, [f"p_{label}" for label in data.classes]].to_numpy()
+             for member in members]
+    if recipe.network == "stacked":
+        return Made(classical.stack(found, data.codes, data.rows("validation")))
+    return Made(classical.COMBINED[recipe.network](found))
 
 
 def _fit_colour(recipe: Recipe, data: Dataset, seed: int, folder: Path, members: Sequence[Outcome]) -> Made:

@@ -6,9 +6,9 @@
 __all__ = ['PAPERS', 'BACKBONES', 'METHODS', 'TOLD', 'COLOUR', 'SRAVANI', 'HYBRID_NETWORK', 'HYBRID', 'ENSEMBLE', 'KHALIL',
            'KHALIL_PLAIN', 'KHALIL_MOBILENET', 'KHALIL_SCRATCH', 'JARJEES', 'JARJEES_VGG16', 'JARJEES_MOBILENET',
            'ASGHAR_FROZEN', 'ASGHAR_READINGS', 'ASGHAR_TEN', 'ASGHAR', 'FINE_TUNED', 'CAMERAS', 'AVERAGED', 'LARGER',
-           'MIXED', 'ABROAD', 'LONGER', 'ALL_LABELS', 'AT_HOME', 'WHOLE', 'ON_FEW', 'TEST_TIME', 'ABLATIONS', 'RECIPES',
-           'ACROSS', 'Paper', 'Backbone', 'get_backbone', 'NoWeights', 'weights_file', 'weights_key', 'Settings',
-           'Recipe', 'get_recipe']
+           'MIXED', 'ABROAD', 'LONGER', 'ALL_LABELS', 'AT_HOME', 'WHOLE', 'ON_FEW', 'TEST_TIME', 'STACKED', 'ABLATIONS',
+           'RECIPES', 'ACROSS', 'Paper', 'Backbone', 'get_backbone', 'NoWeights', 'weights_file', 'weights_key',
+           'Settings', 'Recipe', 'get_recipe']
 
 # %% ../nbs/20_recipes.ipynb #cell3
 import hashlib
@@ -113,7 +113,7 @@ def _check(recipe: "Recipe") -> None:
     if min(recipe.batch_size, *recipe.epochs) < 1:
         raise BloodcellError(f"recipe {recipe.name!r}: batch_size and epochs must be 1 or more")
     if recipe.method in ("test_time", "classifier", "ensemble") and not recipe.members:
-        raise BloodcellError(f"recipe {recipe.name!r}: a {recipe.method} needs members")
+        raise BloodcellError(f"recipe {recipe.name!r}: the method {recipe.method} needs members")
 
 # %% ../nbs/20_recipes.ipynb #cell14
 @dataclass(frozen=True)
@@ -370,6 +370,11 @@ TEST_TIME = tuple(replace(trained, name=f"{trained.name}_{how}", title=f"{traine
               for trained, how in ((AT_HOME, "turned"), (WHOLE, "turned"), (AVERAGED, "turned"),
                                    (AVERAGED, "statistics"), (ABROAD, "turned"), (ABROAD, "refined"), (LONGER, "turned")))
 
+STACKED = replace(AT_HOME, name="fine_tuned_at_home_stacked", title="Three views of a cell, stacked", method="ensemble", network="stacked",
+                  members=(*TEST_TIME[:2], ASGHAR),
+                  chosen="The probabilities of three networks, for the cell cut out, the whole image, and the whole image as Asghar et al. "
+                         "have it, are weighed by a logistic regression that is fitted on validation images.")
+
 ABLATIONS = tuple(replace(FINE_TUNED, name=f"fine_tuned_{name}", title=f"{FINE_TUNED.title}, {words}", protocols=(), **changes)
                   for name, words, changes in (
     ("whole_image", "whole images", {"pixels": Pixels(64)}), ("one_stain", "no stain augmentation", {"stain": {}}),
@@ -386,7 +391,7 @@ RECIPES = {recipe.name: recipe for recipe in (
     COLOUR, SRAVANI, HYBRID_NETWORK, *_MEMBERS, *HYBRID, *ENSEMBLE, KHALIL, KHALIL_PLAIN, KHALIL_MOBILENET, KHALIL_SCRATCH, JARJEES,
     JARJEES_VGG16, JARJEES_MOBILENET,
     *ASGHAR_FROZEN, *ASGHAR_READINGS, ASGHAR_TEN, ASGHAR, FINE_TUNED, AVERAGED, LARGER, MIXED, ABROAD, LONGER, ALL_LABELS, AT_HOME, WHOLE,
-    ON_FEW, *TEST_TIME, *ABLATIONS)}
+    ON_FEW, *TEST_TIME, STACKED, *ABLATIONS)}
 
 
 # What is run where one laboratory after the other is left out.

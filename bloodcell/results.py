@@ -22,11 +22,12 @@ import pandas as pd
 from . import presets
 from .calibration import TRUST, by_kind, calibration_error, trust_table
 from .claims import claims_table
+from .classical import combined
 from .config import BloodcellError, atomic, home
 from .dataset import WITHOUT
 from .datasets import CATALOG
 from .experiment import Outcome, by_protocol, stored
-from .laboratories import LABORATORIES, across, combined, second_opinion, worth
+from .laboratories import LABORATORIES, across, second_opinion, worth
 from .metrics import on, over_seeds, read_predictions, summary
 from .recipes import ABLATIONS, ABROAD, ALL_LABELS, AT_HOME, AVERAGED, FINE_TUNED, LARGER, LONGER, MIXED
 from .recipes import PAPERS, RECIPES, TEST_TIME, Recipe, get_recipe
