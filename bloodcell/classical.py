@@ -120,13 +120,14 @@ def stacked(tables: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, float]:
 
 def views_table(views: Mapping[str, Mapping[int, pd.DataFrame]]) -> pd.DataFrame:
     """One row per view (its name, and by seed the predictions of its networks), and two for each way to join the first view with others,
-    by the mean and by stacking: means over the seeds that all have, as `bloodcell.metrics.over_seeds`, and `validation_loss`."""
-    first, *others = views
-    rows = [{"views": name, "joined": "", **over_seeds(list(found.values()))} for name, found in views.items() if found]
+    by the mean and by stacking: means over seeds, as `bloodcell.metrics.over_seeds`, and `validation_loss`. What is joined has the seeds
+    that all views have, so that the losses can be compared; a view without networks is left out."""
+    views = {name: found for name, found in views.items() if found}
+    rows = [{"views": name, "joined": "", **over_seeds(list(found.values()))} for name, found in views.items()]
+    first, others = next(iter(views), ""), list(views)[1:]
+    seeds = sorted(set.intersection(*map(set, views.values()))) if views else []
     for chosen in (some for count in range(1, len(others) + 1) for some in combinations(others, count)):
-        members = [views[name] for name in (first, *chosen)]
-        tables = [[member[seed] for member in members] for seed in sorted(set.intersection(*map(set, members)))]
-        if tables:
+        if tables := [[views[name][seed] for name in (first, *chosen)] for seed in seeds]:
             fits, names = [stacked(some) for some in tables], " + ".join((first, *chosen))
             rows += [{"views": names, "joined": "mean", **over_seeds([combined(some) for some in tables])},
                      {"views": names, "joined": "stacked", **over_seeds([table for table, _ in fits]),
