@@ -120,18 +120,18 @@ def stacked(tables: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, float]:
 
 def views_table(views: Mapping[str, Mapping[int, pd.DataFrame]]) -> pd.DataFrame:
     """One row per view (its name, and by seed the predictions of its networks), and two for each way to join the first view with others,
-    by the mean and by stacking: means over seeds, as `bloodcell.metrics.over_seeds`, and `validation_loss`. What is joined has the seeds
-    that all views have, so that the losses can be compared; a view without networks is left out."""
-    views = {name: found for name, found in views.items() if found}
-    rows = [{"views": name, "joined": "", **over_seeds(list(found.values()))} for name, found in views.items()]
-    first, others = next(iter(views), ""), list(views)[1:]
-    seeds = sorted(set.intersection(*map(set, views.values()))) if views else []
+    by the mean and by stacking: means over seeds, as `bloodcell.metrics.over_seeds`, and `validation_loss`. Each network of the first view
+    is joined with one of each other; a view that has fewer lends them again, and one that has none is left out."""
+    networks = {name: [found[seed] for seed in sorted(found)] for name, found in views.items() if found}
+    rows = [{"views": name, "joined": "", **over_seeds(tables)} for name, tables in networks.items()]
+    first, *others = networks or [""]
     for chosen in (some for count in range(1, len(others) + 1) for some in combinations(others, count)):
-        if tables := [[views[name][seed] for name in (first, *chosen)] for seed in seeds]:
-            fits, names = [stacked(some) for some in tables], " + ".join((first, *chosen))
-            rows += [{"views": names, "joined": "mean", **over_seeds([combined(some) for some in tables])},
-                     {"views": names, "joined": "stacked", **over_seeds([table for table, _ in fits]),
-                      "validation_loss": np.mean([loss for _, loss in fits])}]
+        members, names = [networks[name] for name in (first, *chosen)], " + ".join((first, *chosen))
+        joined = [[tables[place % len(tables)] for tables in members] for place in range(len(networks[first]))]
+        fits = [stacked(tables) for tables in joined]
+        rows += [{"views": names, "joined": "mean", **over_seeds([combined(tables) for tables in joined])},
+                 {"views": names, "joined": "stacked", **over_seeds([table for table, _ in fits]),
+                  "validation_loss": np.mean([loss for _, loss in fits])}]
     return pd.DataFrame(rows, columns=["views", "joined", "seeds", "accuracy", "accuracy_sd", "ci_low", "ci_high", "macro_f1",
                                        "macro_f1_sd", "validation_loss", "n", "groups"])
 
