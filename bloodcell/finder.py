@@ -20,6 +20,11 @@ _PLACES = ((np.arange(GRID) + 0.5) / GRID).astype("float32")
 _NEAR = np.exp(-((_PLACES[:, None] - 0.5) ** 2 + (_PLACES[None] - 0.5) ** 2) / 0.05).astype("float32")[None, None]
 
 
+def _planes(images):
+    "Rows and columns last, (n, 3, side, side): what follows is several times faster."
+    return ops.transpose(ops.cast(images, "float32"), (0, 3, 1, 2))
+
+
 def _coarse(planes):
     "Planes (n, 3, side, side) averaged to (n, 3, GRID * GRID): products of matrices are faster than a layer that pools."
     side = planes.shape[2]
@@ -85,10 +90,11 @@ class CutNucleus(layers.Layer):
         super().__init__(**options)
         self.size, self.diameters = size, diameters
 
-    def find(self, planes):
-        """Row, column and diameter of the nucleus, shares of the side: (n, 1) each; and the colour of clear glass, (n, 3, 1).
+    def find(self, images):
+        "Row, column and diameter of the nucleus, shares of the side: (n, 1) each; and the colour of clear glass, (n, 3, 1)."
+        return self._find(_planes(images))
 
-        `planes` are images with their colours first: float32 (n, 3, side, side), 0-255."""
+    def _find(self, planes):
         coarse = _coarse(planes)
         glass = _glass(coarse)
         density = ops.relu(ops.log((glass + 1) / (coarse + 1)))
@@ -103,8 +109,8 @@ class CutNucleus(layers.Layer):
         return ops.where(found, row, 0.5), ops.where(found, column, 0.5), ops.where(found, diameter, 1 / self.diameters), glass
 
     def call(self, images):
-        planes = ops.transpose(ops.cast(images, "float32"), (0, 3, 1, 2))  # rows and columns last: what follows is several times faster
-        row, column, diameter, glass = self.find(planes)
+        planes = _planes(images)
+        row, column, diameter, glass = self._find(planes)
         side, pixels = diameter * self.diameters, images.shape[1]
         down, across = _weights(row, side, pixels, self.size, 2), _weights(column, side, pixels, self.size, 1)
         glass = glass[..., None]
