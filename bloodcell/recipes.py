@@ -371,7 +371,7 @@ TEST_TIME = tuple(replace(trained, name=f"{trained.name}_{how}", title=f"{traine
                                    (AVERAGED, "statistics"), (ABROAD, "turned"), (ABROAD, "refined"), (LONGER, "turned")))
 
 STACKED = replace(AT_HOME, name="fine_tuned_at_home_stacked", title="Three views of a cell, stacked", method="ensemble", network="stacked",
-                  members=(*TEST_TIME[:2], ASGHAR),
+                  members=(*(recipe for recipe in TEST_TIME if recipe.members[0] in (AT_HOME, WHOLE)), ASGHAR),
                   chosen="The probabilities of three networks, for the cell cut out, the whole image, and the whole image as Asghar et al. "
                          "have it, are weighed by a logistic regression that is fitted on validation images.")
 
