@@ -237,7 +237,7 @@ def _against(models: dict[str, list[Outcome]]) -> pd.DataFrame:
     scores = across([one for each in models.values() for one in each])
     return length.join(scores).join(differences[["difference", "difference_low", "difference_high", "p_holm"]], on="recipe")
 
-
+# %% ../nbs/51_results.ipynb #53017a59
 def kept_opinions(where: str | Path | None = None) -> pd.DataFrame:
     """`bloodcell.laboratories.second_opinion` on the labels of the photographs behind Kaggle's set: the best network of the folds, and the
     networks of the recipe that is best in laboratories left out, trained without these photographs. Empty where either is not kept."""
@@ -266,7 +266,7 @@ def kept_speeds(where: str | Path | None = None) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=["recipe", "pixels", "device", "backend", "images_a_second"])
     return table.groupby(["recipe", "pixels", "device", "backend"], sort=False)["images_a_second"].max().round().reset_index()
 
-
+# %% ../nbs/51_results.ipynb #df85b8b7
 VIEWS = {"cell": "fine_tuned_at_home_turned", "whole image": "fine_tuned_at_home_whole_turned", "CNN of Asghar et al.": "asghar2023_cnn"}
 
 
