@@ -24,7 +24,7 @@ import pandas as pd
 from .augment import CameraJitter, RandomAffine, StainJitter
 from .config import BloodcellError, atomic, rng_for, seed_for
 from .recipes import Recipe
-from .runs import FACTS
+from .runs import FACTS, keep_memory
 from .transfer import weights_hash
 
 # %% ../nbs/30_train.ipynb #cell6
@@ -270,6 +270,7 @@ def fit(
     """Train for all epochs of the recipe, or until its patience is at an end: the history, one row per epoch, and the seconds it took.
     Afterwards the network has the weights of the epoch with the lowest validation loss. Goes on where an interrupted call with the same
     file stopped."""
+    keep_memory()
     set_seed(seed)
     file, epochs = Path(file), sum(recipe.epochs)
     strata = strata if recipe.balanced else None
