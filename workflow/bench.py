@@ -121,7 +121,7 @@ def bench_training() -> dict:
     took = []
     for kept in (True, False):
         program = f"""
-import tempfile, time
+import tempfile
 from dataclasses import replace
 import numpy as np
 from bloodcell import models, train
