@@ -134,10 +134,11 @@ def evaluate(
     if not images["label"].isin(preset.classes).any():
         raise BloodcellError(f"no image of {data} shows a class that the network knows ({', '.join(preset.classes)}): nothing can be "
                              "evaluated")
-    exported, answers, measured = preset.file.suffix in presets.EXPORTED, [], []
+    ask = presets.averaged(preset.answer if preset.file.suffix in presets.EXPORTED else preset.with_features)
+    answers, measured = [], []
     for start in tqdm(range(0, len(images), 128), desc="classifying cells", leave=False):
         squares = [picture(entry, root, row.path, row.mask) for row in images.iloc[start:start + 128].itertuples()]
-        answers.append((preset.answer if exported else preset.with_features)(np.stack(squares)))
+        answers.append(ask(np.stack(squares)))
         measured += [presets.measure(one) for one in squares]
     probabilities, strangeness, *features = (np.concatenate(part) for part in zip(*answers, strict=True))
     table = metrics.predictions_table(images, probabilities, preset.classes).assign(strangeness=strangeness)

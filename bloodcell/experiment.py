@@ -30,7 +30,7 @@ from .splits import overlap
 
 # %% ../nbs/33_experiment.ipynb #cell6
 TRAINING_CODE = {"colour": ("cells", "images", "classical"), "classifier": ("classical",), "ensemble": ("classical",),
-                 "test_time": ("test_time",), "head": ("cells", "images", "transfer", "train"),
+                 "test_time": ("test_time", "runtimes"), "head": ("cells", "images", "transfer", "train"),
                  "network": ("cells", "images", "augment", "transfer", "models", "train")}
 
 
@@ -229,9 +229,9 @@ def _fit_colour(recipe: Recipe, data: Dataset, seed: int, folder: Path, members:
 
 # %% ../nbs/33_experiment.ipynb #c2470b43
 def _turned(network, source, rows: np.ndarray, data: Dataset) -> np.ndarray:
-    from bloodcell import test_time, train
+    from bloodcell import runtimes, train
 
-    return np.mean([train.predict(network, copy, np.arange(len(copy))) for copy in test_time.turned(source[rows])], axis=0)
+    return np.mean([train.predict(network, copy, np.arange(len(copy))) for copy in runtimes.turned(source[rows])], axis=0)
 
 
 SEEN = 512  # images that statistics are taken from

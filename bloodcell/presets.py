@@ -23,7 +23,7 @@ from . import cells, datasets
 from .config import BloodcellError, rng_for
 from .images import DIAMETERS, open_image
 from .runs import load_keras, network_facts
-from .runtimes import EXPORTED, OUTPUTS, SIDE, Answer, answers, by_file, by_keras, by_onnx, onnx_session
+from .runtimes import EXPORTED, OUTPUTS, SIDE, Answer, answers, averaged, by_file, by_keras, by_onnx, onnx_session
 
 # %% ../nbs/40_presets.ipynb #cell6
 FOLDER = datasets.PACKAGE / "presets"
@@ -206,7 +206,7 @@ def _together(preset: Preset, images: Sequence[np.ndarray]) -> tuple[np.ndarray,
     from bloodcell.test_time import check_many, refined  # not above: it imports Keras
 
     check_many(len(images))
-    probabilities, strange, features = answers(preset.with_features, np.stack(images))
+    probabilities, strange, features = answers(averaged(preset.with_features), np.stack(images))
     return refined(probabilities, features), strange
 
 # %% ../nbs/40_presets.ipynb #e422aa2d
@@ -223,7 +223,7 @@ def classify(
     if together:
         probabilities, strange = _together(preset, images)
     else:
-        probabilities, strange = (answers(preset.answer, np.stack(images)) if len(images)
+        probabilities, strange = (answers(averaged(preset.answer), np.stack(images)) if len(images)
                                   else (np.zeros((0, len(preset.classes))), np.zeros(0)))
     if count:
         from bloodcell.calibration import to_count  # not above: it takes a second to import
@@ -291,11 +291,12 @@ def no_cells(count: int = 48) -> dict[str, list[np.ndarray]]:
 def explain(
     preset: Preset,
     image: np.ndarray,  # uint8, (side, side, 3), from `square`
+    label: str,  # the class that is explained, one of the preset's
     patch: float = 0.2,  # share of the square's width
     step: float = 0.08,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The square that the network is shown (uint8, (size, size, 3)), and how much probability of the predicted class is lost where a patch
-    covers it: float, (size, size)."""
+    """The square that the network is shown (uint8, (size, size, 3)), and how much probability of the class is lost, in a single look, where
+    a patch covers it: float, (size, size)."""
     import keras
     from keras import ops
 
@@ -306,8 +307,8 @@ def explain(
     covered = np.repeat(shown[None], len(places), axis=0)
     for one, (row, column) in zip(covered, places, strict=True):
         one[row:row + patch, column:column + patch] = cells.GLASS
-    whole = inner.predict_on_batch(shown[None])[0]
-    lost = whole.max() - inner.predict_on_batch(covered)[:, whole.argmax()]
+    code = preset.classes.index(label)
+    lost = inner.predict_on_batch(shown[None])[0, code] - inner.predict_on_batch(covered)[:, code]
     total, count = np.zeros((size, size)), np.zeros((size, size))
     for (row, column), value in zip(places, lost, strict=True):
         total[row:row + patch, column:column + patch] += value

@@ -28,10 +28,10 @@ from .experiment import ready
 from .finder import CutNucleus, Strangeness
 from .images import Pixels
 from .metrics import predictions_table, summary
-from .presets import MEASURES, OUTPUTS, SIDE, answers, measure
+from .presets import MEASURES, OUTPUTS, SIDE, answers, averaged, measure
 from .recipes import Recipe, get_recipe
 from .runs import environment, read_json, write_json, write_table
-from .test_time import turned
+from .runtimes import turned
 from .train import MOST_TIMES
 
 # %% ../nbs/48_shipping.ipynb #cell6
@@ -200,8 +200,9 @@ def train_preset(
 def _finish(network: keras.Sequential, data: Dataset, rows, squares: np.ndarray, folder: Path, about: dict) -> Path:
     "Fit temperature and limits to all images (rows) and what is cut out of them (squares); write preset, predictions and record."
     preset, temperature = fitted(network, data, squares)
-    probabilities, strange = answers(presets.by_keras(preset), rows)
-    table = predictions_table(data.images, probabilities, data.classes).assign(strangeness=strange)
+    judged = np.flatnonzero(data.images["split"] != "train")
+    probabilities, strange = answers(averaged(presets.by_keras(preset)), rows[judged])
+    table = predictions_table(data.images.iloc[judged], probabilities, data.classes).assign(strangeness=strange)
     facts = about | {"classes": list(data.classes), "size": squares.shape[1], "pixels": "nucleus, found in the graph",
                      "version": __version__, "seen": seen(data, rows), "temperature": temperature} | limits(table)
     file = save_preset(preset, folder / "preset.keras", facts)
@@ -259,7 +260,7 @@ def _before(preset: presets.Preset, dataset: Dataset, rows) -> dict:
     if not set(dataset.classes) <= set(preset.classes):
         return {}
     test = dataset.rows("test")
-    return summary(predictions_table(dataset.images.iloc[test], answers(preset.answer, rows[test])[0], preset.classes))
+    return summary(predictions_table(dataset.images.iloc[test], answers(averaged(preset.answer), rows[test])[0], preset.classes))
 
 
 def _origin(preset: presets.Preset) -> dict:

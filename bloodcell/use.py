@@ -149,9 +149,10 @@ def _explain(preset, table, folder: Path) -> None:
     for row in table[table["note"] == ""].itertuples():
         image = presets.read(row.image)
         parts = presets.cut_cells(image) if (table["image"] == row.image).sum() > 1 else [(None, image)]
-        shown, lost = presets.explain(preset, presets.square(parts[row.cell - 1][1]))
+        label = row[table.columns.get_loc("class") + 1]
+        shown, lost = presets.explain(preset, presets.square(parts[row.cell - 1][1]), label)
         figure, axes = plt.subplots(1, 3, figsize=(9, 3))
-        region = interpret.overlay(shown, interpret.grad_cam(preset.inner, shown[None])[0])
+        region = interpret.overlay(shown, interpret.grad_cam(preset.inner, shown[None], [preset.classes.index(label)])[0])
         for axis, title, picture in zip(axes, ("shown to the network", "covered place by place", "Grad-CAM"), (shown, shown, region),
                                         strict=True):
             axis.imshow(picture)
@@ -159,7 +160,7 @@ def _explain(preset, table, folder: Path) -> None:
             axis.axis("off")
         drawn = axes[1].imshow(lost, cmap="inferno", alpha=0.6, vmin=0, vmax=max(lost.max(), 0.01))
         figure.colorbar(drawn, ax=axes[1], label="probability lost")
-        figure.suptitle(f"{Path(row.image).name}: {row[table.columns.get_loc('class') + 1]}, {row.probability:.0%}", fontsize=10)
+        figure.suptitle(f"{Path(row.image).name}: {label}, {row.probability:.0%}", fontsize=10)
         with atomic(folder / f"{Path(row.image).stem}_{row.cell}.png") as scratch:
             figure.savefig(scratch)
         plt.close(figure)

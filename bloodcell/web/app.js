@@ -43,9 +43,23 @@ function pixelsOf(canvas) {
   return pixels;
 }
 
-async function ask(pixels) {
-  const found = await session.run({ [session.inputNames[0]]: new ort.Tensor("float32", pixels, [1, SIDE, SIDE, 3]) });
-  return { probabilities: Array.from(found.probabilities.data), strangeness: found.strangeness.data[0] };
+// The eight orientations that need no resampling, one picture after the other.
+function turned(pixels) {
+  const all = new Float32Array(8 * pixels.length);
+  for (let turn = 0, to = 0; turn < 8; turn++) for (let row = 0; row < SIDE; row++) for (let column = 0; column < SIDE; column++) {
+    const [down, across] = turn & 4 ? [column, row] : [row, column];
+    const from = ((turn & 1 ? SIDE - 1 - down : down) * SIDE + (turn & 2 ? SIDE - 1 - across : across)) * 3;
+    for (let channel = 0; channel < 3; channel++) all[to++] = pixels[from + channel];
+  }
+  return all;
+}
+
+// What the network says of one picture, or on average of several.
+async function look(pixels) {
+  const count = pixels.length / (SIDE * SIDE * 3);
+  const found = await session.run({ [session.inputNames[0]]: new ort.Tensor("float32", pixels, [count, SIDE, SIDE, 3]) });
+  const mean = (data, width) => Array.from({ length: width }, (_, place) => data.reduce((sum, value, at) => sum + (at % width === place ? value : 0), 0) / count);
+  return { probabilities: mean(found.probabilities.data, facts.classes.length), strangeness: mean(found.strangeness.data, 1)[0] };
 }
 
 function named(answer) {
@@ -54,15 +68,15 @@ function named(answer) {
   return { name: facts.classes[order[0]], probability: answer.probabilities[order[0]], set: held.map((place) => facts.classes[place]), known: answer.strangeness <= facts.strangest };
 }
 
-// How much probability of the class named each place costs when it is covered with glass.
+// How much probability of the class named each place costs, in a single look, when it is covered with glass.
 async function hangsOn(canvas, pixels, answer) {
-  const colour = glass(canvas.getContext("2d").getImageData(0, 0, SIDE, SIDE).data), best = answer.probabilities.indexOf(Math.max(...answer.probabilities));
+  const before = (await look(pixels)).probabilities, colour = glass(canvas.getContext("2d").getImageData(0, 0, SIDE, SIDE).data), best = answer.probabilities.indexOf(Math.max(...answer.probabilities));
   const total = new Float32Array(SIDE * SIDE), count = new Float32Array(SIDE * SIDE);
   for (let top = 0; top + PATCH <= SIDE; top += STEP) for (let left = 0; left + PATCH <= SIDE; left += STEP) {
     const covered = pixels.slice();
     for (let row = top; row < top + PATCH; row++) for (let column = left; column < left + PATCH; column++)
       for (let channel = 0; channel < 3; channel++) covered[(row * SIDE + column) * 3 + channel] = colour[channel];
-    const lost = answer.probabilities[best] - (await ask(covered)).probabilities[best];
+    const lost = before[best] - (await look(covered)).probabilities[best];
     for (let row = top; row < top + PATCH; row++) for (let column = left; column < left + PATCH; column++) { total[row * SIDE + column] += lost; count[row * SIDE + column]++; }
     await new Promise(requestAnimationFrame);
   }
@@ -106,7 +120,7 @@ async function take(files) {
       const image = await createImageBitmap(file, { colorSpaceConversion: "none" });
       if (Math.min(image.width, image.height) < 64) throw new Error("a cell needs 64 pixels at least");
       const canvas = square(image), pixels = pixelsOf(canvas);
-      show(file.name, canvas, pixels, await ask(pixels));
+      show(file.name, canvas, pixels, await look(turned(pixels)));
     } catch (error) {
       problems.append(element("p", `${file.name} cannot be used (${error.message}). Take a JPEG or PNG of one cell.`));
     }
