@@ -64,9 +64,10 @@ def assemble(network: keras.Sequential, size: int, temperature: float = 1.0) -> 
     return keras.Model(images, outputs, name="bloodcell_preset")
 
 
-def _features(network: keras.Sequential, squares: np.ndarray) -> np.ndarray:
-    "The averaged last maps of squares: float32, (n, d)."
-    return models.penultimate(network).predict(squares, batch_size=256, verbose=0)
+def _features(network: keras.Sequential, views: Sequence[np.ndarray]) -> np.ndarray:
+    "The averaged last maps of squares (n, size, size, 3), one view after the other: float32, (views * n, d)."
+    inner = models.penultimate(network)
+    return np.concatenate([inner.predict(squares, batch_size=256, verbose=0) for squares in views])
 
 # %% ../nbs/48_shipping.ipynb #cell9
 def _weights(strata: np.ndarray) -> np.ndarray:
@@ -78,7 +79,7 @@ def _weights(strata: np.ndarray) -> np.ndarray:
 def refit(network: keras.Sequential, views: Sequence[np.ndarray], codes: np.ndarray, strata: np.ndarray) -> None:
     """Fit the last layer of a network again, on one view or more of the same training cells, squares (n, size, size, 3) each, their class
     numbers (n,) and their strata (n,), each of which counts the same."""
-    features, last = np.concatenate([_features(network, squares) for squares in views]).astype(float), network.layers[-1]
+    features, last = _features(network, views).astype(float), network.layers[-1]
     codes, weights = np.tile(codes, len(views)), np.tile(_weights(strata), len(views))
     scaler = StandardScaler().fit(features, sample_weight=weights)
     found = LogisticRegression(C=1e-3, max_iter=500).fit(scaler.transform(features), codes, weights)
@@ -135,7 +136,7 @@ def fitted(network: keras.Sequential, data: Dataset, squares: np.ndarray) -> tup
     learned = data.rows("train")
     table = predictions_table(data.images, train.predict(network, squares, np.arange(len(squares))), data.classes)
     preset = assemble(network, squares.shape[1], temperature := calibration.fit_temperature(table))
-    preset.get_layer(OUTPUTS[1]).learn(_features(network, squares[learned]), data.codes[learned])
+    preset.get_layer(OUTPUTS[1]).learn(_features(network, [squares[learned]]), data.codes[learned])
     in_half_precision(preset)
     return preset, temperature
 

@@ -8,8 +8,8 @@ ort.env.wasm.numThreads = 1;  // more need headers that a plain server does not 
 const ready = (async () => {
   facts = await (await fetch("model.json")).json();
   session = await ort.InferenceSession.create("model.onnx", { executionProviders: ["wasm"] });
-  const trained = facts.trained_on.map((site) => `${site.title} (${site.images} images, ${site.licence})`).join(", ");
-  document.getElementById("about").textContent = `Network ${facts.recipe}, version ${facts.version}, trained on ${trained}. It knows ${facts.classes.join(", ")}.`;
+  const trained = facts.trained_on.map((site) => `${site.title}: ${site.images.toLocaleString("en")} images, ${site.licence}`).join("; ");
+  document.getElementById("about").textContent = `Version ${facts.version}. The network knows ${facts.classes.join(", ")}. It learned from ${trained}.`;
   state.textContent = "Ready.";
 })();
 ready.catch((error) => { state.textContent = `The network could not be loaded (${error.message}). Reload the page.`; });
