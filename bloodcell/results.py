@@ -381,7 +381,7 @@ def model_card(preset: KeptPreset, unknown: pd.DataFrame) -> str:
                           for row in unknown[unknown["of"] == unknown["against"]].itertuples()) or "not measured"
     return f"""# Model card
 
-**What it is.** {record['recipe']}, version {record['version']}: EfficientNet-Lite0 behind a search for the nucleus, for pictures of one stained blood cell. Classes: {', '.join(record['classes'])}.
+**What it is.** {record['recipe']}, version {record['version']}: EfficientNet-Lite0 behind a search for the nucleus, for pictures of one stained blood cell. It looks at each in eight orientations and averages the answers. Classes: {', '.join(record['classes'])}.
 
 **What it is for.** Research and teaching. It is no medical device. Evaluate it on your own cells first: `bloodcell evaluate`.
 
