@@ -103,8 +103,8 @@ def folds_table(
 def readable(table: pd.DataFrame, digits: int = 3):
     "A table for the page: without an index, with few digits, and a dash where there is nothing to say."
     name = hashlib.sha256(table.to_csv().encode()).hexdigest()[:8]  # pandas draws one at random, so a stored page would change every time
-    shown = table.reset_index(drop=True).style.set_uuid(name).hide(axis="index")
-    return shown.format(precision=digits, na_rep="–", thousands=",").set_properties(**{"text-align": "left", "white-space": "normal"})
+    shown = table.reset_index(drop=True).style.set_uuid(name).hide(axis="index").format(precision=digits, na_rep="–", thousands=",")
+    return shown.set_table_styles([{"selector": "th, td", "props": "text-align: left; white-space: normal"}])
 
 # %% ../nbs/43_study.ipynb #cell9
 @dataclass(frozen=True)

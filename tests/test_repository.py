@@ -145,3 +145,10 @@ def test_stored_outputs_are_free_of_errors_and_of_one_machine():
         assert str(REPOSITORY) not in text and not re.search(r"/(home|root|Users)/\w", text), path
         assert "widgets" not in notebook.metadata, path  # the state of progress bars, which no reader sees
     assert size < 10_000_000
+
+
+def test_the_findings_show_every_figure_and_no_table_without_rows():
+    for cell in nbformat.read(REPOSITORY / "nbs/52_findings.ipynb", as_version=4).cells:
+        shown = [output.data for output in cell.get("outputs", []) if "data" in output]
+        assert "save_figure(" not in cell.source or any("image/png" in data for data in shown), cell.source
+        assert all(data["text/html"].count("<tr") > 1 for data in shown if "text/html" in data), cell.source
