@@ -34,12 +34,8 @@ def _fixed(preset: presets.Preset) -> keras.Model:
     return network
 
 
-def _write_litert8(preset: presets.Preset, file: str, cells: np.ndarray) -> None:
-    import tensorflow as tf
-
-    converter = tf.lite.TFLiteConverter.from_keras_model(_fixed(preset))
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    Path(file).write_bytes(converter.convert())
+def _write_litert(preset: presets.Preset, file: str, cells: np.ndarray) -> None:
+    _fixed(preset).export(file, format="litert", verbose=False)
 
 
 def has_writer() -> bool:
@@ -109,6 +105,47 @@ def _fit_into_sixteen_bits(file: str) -> None:
             tensor.CopyFrom(onnx.numpy_helper.from_array(new.astype(old.dtype), tensor.name))
     onnx.save(model, file)
 
+# %% ../nbs/46_export.ipynb #ac7a71c1
+def _write_litert8(preset: presets.Preset, file: str, cells: np.ndarray) -> None:
+    "Convolutions take their weights from whole numbers of eight bits and the scale of each filter, once, when the file is loaded."
+    from tensorflow.lite.python import schema_py_generated as schema
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    _write_litert(preset, file, cells)
+    model, kinds = flatbuffer_utils.read_model(file), schema.BuiltinOperator
+    graph, last = model.subgraphs[0], len(model.operatorCodes)
+    filters = [{kinds.CONV_2D: 0, kinds.DEPTHWISE_CONV_2D: 3}.get(code.builtinCode) for code in model.operatorCodes]
+    code = schema.OperatorCodeT()
+    code.builtinCode, code.deprecatedBuiltinCode, code.version = kinds.DEQUANTIZE, kinds.DEQUANTIZE, 5  # from 5 on a scale per filter
+    model.operatorCodes.append(code)
+    operators = []
+    for operator in graph.operators:
+        axis = filters[operator.opcodeIndex]
+        if axis is not None and model.buffers[graph.tensors[operator.inputs[1]].buffer].data is not None:
+            step = schema.OperatorT()
+            step.opcodeIndex, step.inputs, step.outputs = last, [operator.inputs[1]], [len(graph.tensors)]
+            graph.tensors.append(_in_steps(model, graph.tensors[operator.inputs[1]], axis))
+            operator.inputs[1] = len(graph.tensors) - 1
+            operators.append(step)
+        operators.append(operator)
+    graph.operators = operators
+    flatbuffer_utils.write_model(model, file)
+
+
+def _in_steps(model, tensor, axis: int):
+    "Bring the weights in a tensor of a LiteRT model to steps, each filter (along an axis) to its own: the tensor of what they stand for."
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    whole, buffer = schema.TensorT(), model.buffers[tensor.buffer]
+    whole.shape, whole.type, whole.name = tensor.shape, schema.TensorType.FLOAT32, tensor.name + b"_weights"
+    weights = np.frombuffer(bytes(buffer.data), "float32").reshape(tensor.shape)
+    scale = np.abs(weights).max(axis=tuple(place for place in range(4) if place != axis), keepdims=True) / 127
+    buffer.data = np.round(weights / np.maximum(scale, 1e-30)).astype("int8").tobytes()
+    tensor.type, tensor.quantization = schema.TensorType.INT8, schema.QuantizationParametersT()
+    tensor.quantization.scale, tensor.quantization.zeroPoint = scale.ravel().tolist(), [0] * scale.size
+    tensor.quantization.quantizedDimension = axis
+    return whole
+
 # %% ../nbs/46_export.ipynb #cell7
 def _write_onnx8(preset: presets.Preset, file: str, cells: np.ndarray) -> None:
     """Convolutions, and the additions between them, with whole numbers of eight bits; the range of each map is that on the cells. It has no
@@ -144,7 +181,7 @@ Writer = Callable[[presets.Preset, str, np.ndarray], None]
 FORMATS: dict[str, tuple[str, Writer]] = {
     "onnx": (".onnx", _write_onnx),
     "onnx-int8": (".onnx", _write_onnx8),
-    "litert": (".tflite", lambda preset, file, cells: _fixed(preset).export(file, format="litert", verbose=False)),
+    "litert": (".tflite", _write_litert),
     "litert-int8": (".tflite", _write_litert8),
 }
 

@@ -248,7 +248,7 @@ def export(model: Annotated[str, typer.Argument(help="a preset of this package, 
     print(f"{file}: {drawn.size / 1e6:.1f} MB, {drawn.milliseconds:.1f} ms an image")
     for what, one in found.items():
         print(f"  {what}: largest difference of a probability {one.largest:.1e}, same class for {one.same_class:.1%}")
-    if max(one.largest for one in found.values()) > 1e-4 and not to.endswith("int8"):
+    if max(one.largest for one in found.values()) > 1e-4 and to != "onnx-int8":
         raise BloodcellError(f"{file} differs from the network by more than 0.0001: do not use it, and report the versions of your "
                              "packages")
     if cells and round((1 - found[cells].same_class) * len(shown[cells])) > max(1, len(shown[cells]) / 200):
