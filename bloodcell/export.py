@@ -139,8 +139,9 @@ def _in_steps(model, tensor, axis: int):
     whole, buffer = schema.TensorT(), model.buffers[tensor.buffer]
     whole.shape, whole.type, whole.name = tensor.shape, schema.TensorType.FLOAT32, tensor.name + b"_weights"
     weights = np.frombuffer(bytes(buffer.data), "float32").reshape(tensor.shape)
-    scale = np.abs(weights).max(axis=tuple(place for place in range(4) if place != axis), keepdims=True) / 127
-    buffer.data = np.round(weights / np.maximum(scale, 1e-30)).astype("int8").tobytes()
+    largest = np.abs(weights).max(axis=tuple(place for place in range(4) if place != axis), keepdims=True)
+    scale = np.maximum(largest, 1e-30) / 127
+    buffer.data = np.round(weights / scale).astype("int8").tobytes()
     tensor.type, tensor.quantization = schema.TensorType.INT8, schema.QuantizationParametersT()
     tensor.quantization.scale, tensor.quantization.zeroPoint = scale.ravel().tolist(), [0] * scale.size
     tensor.quantization.quantizedDimension = axis

@@ -251,10 +251,11 @@ def export(model: Annotated[str, typer.Argument(help="a preset of this package, 
     if max(one.largest for one in found.values()) > 1e-4 and to != "onnx-int8":
         raise BloodcellError(f"{file} differs from the network by more than 0.0001: do not use it, and report the versions of your "
                              "packages")
-    wrong = {what: round((1 - one.same_class) * len(shown[what])) for what, one in found.items() if what != "hostile pixels"}
-    if far := [what for what, count in wrong.items() if count > max(1, len(shown[what]) / 200)]:
-        raise BloodcellError(f"{file} names other classes than the network for {wrong[far[0]]} of {len(shown[far[0]])} cells ({far[0]}): "
-                             "give more cells with --cells, or choose another format")
+    for what, one in found.items():
+        count = len(shown[what])
+        if what != "hostile pixels" and (wrong := round((1 - one.same_class) * count)) > max(1, count / 200):
+            raise BloodcellError(f"{file} names other classes than the network for {wrong} of {count} cells ({what}): give more cells with "
+                                 "--cells, or choose another format")
     if to == "web":
         print(f"to open the page: python -m http.server -d {place}")
 
