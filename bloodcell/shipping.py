@@ -28,10 +28,10 @@ from .experiment import ready
 from .finder import CutNucleus, Strangeness
 from .images import Pixels
 from .metrics import predictions_table, summary
-from .presets import MEASURES, OUTPUTS, SIDE, answers, averaged, measure
+from .presets import MEASURES, measure
 from .recipes import Recipe, get_recipe
 from .runs import environment, read_json, write_json, write_table
-from .runtimes import turned
+from .runtimes import OUTPUTS, SIDE, answers, averaged, turned
 from .train import MOST_TIMES
 
 # %% ../nbs/48_shipping.ipynb #cell6
