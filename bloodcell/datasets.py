@@ -281,7 +281,7 @@ def _listing(entry: DataSet, root: Path) -> pd.DataFrame:
     "Path, label and part of everything that lies in a class folder or in the table, in the order of the paths."
     if entry.listing:
         table = _read_listing(Path(entry.listing))
-        problem = table["label"].map(dict(entry.not_used)).fillna("")
+        problem = table["label"].map(lambda label: entry.not_used.get(label, ""))
         return pd.DataFrame({"path": table["path"], "label": table["label"].where(problem == "", ""), "part": "", "problem": problem})
     rows = []
     for part in entry.parts:

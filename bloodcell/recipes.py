@@ -6,9 +6,9 @@
 __all__ = ['PAPERS', 'BACKBONES', 'METHODS', 'TOLD', 'COLOUR', 'SRAVANI', 'HYBRID_NETWORK', 'HYBRID', 'ENSEMBLE', 'KHALIL',
            'KHALIL_PLAIN', 'KHALIL_MOBILENET', 'KHALIL_SCRATCH', 'JARJEES', 'JARJEES_VGG16', 'JARJEES_MOBILENET',
            'ASGHAR_FROZEN', 'ASGHAR_READINGS', 'ASGHAR_TEN', 'ASGHAR', 'FINE_TUNED', 'CAMERAS', 'AVERAGED', 'LARGER',
-           'MIXED', 'ABROAD', 'LONGER', 'ALL_LABELS', 'AT_HOME', 'WHOLE', 'ON_FEW', 'TEST_TIME', 'STACKED', 'ABLATIONS',
-           'RECIPES', 'ACROSS', 'Paper', 'Backbone', 'get_backbone', 'NoWeights', 'weights_file', 'weights_key',
-           'Settings', 'Recipe', 'get_recipe']
+           'MIXED', 'ABROAD', 'LONGER', 'ALL_LABELS', 'AT_HOME', 'WHOLE', 'CENTRED', 'ON_FEW', 'TEST_TIME', 'STACKED',
+           'ABLATIONS', 'RECIPES', 'ACROSS', 'Paper', 'Backbone', 'get_backbone', 'NoWeights', 'weights_file',
+           'weights_key', 'Settings', 'Recipe', 'get_recipe']
 
 # %% ../nbs/20_recipes.ipynb #cell3
 import hashlib
@@ -350,6 +350,12 @@ WHOLE = replace(AT_HOME, name="fine_tuned_at_home_whole", title=f"{FINE_TUNED.ti
                 chosen="As `fine_tuned_at_home`, on whole images of 96 px: the size of a cell beside its neighbours is lost where it is "
                        "cut out around its nucleus.")
 
+CENTRED = replace(AT_HOME, name="fine_tuned_at_home_middle", title=f"{FINE_TUNED.title} for one laboratory, middle of the image",
+                  pixels=Pixels(128, "middle"),
+                  chosen="As `fine_tuned_at_home`, on the middle of the image, about half of its width: all cells at one "
+                         "magnification, so that their size is seen, and few neighbours. How much of the image was chosen on validation "
+                         "images.")
+
 ON_FEW = replace(AT_HOME, name="fine_tuned_on_few", title=f"{FINE_TUNED.title} on a few hundred cells, 128 px, weights averaged",
                  balanced=1000, epochs=(12,), decay=False, averaging=0.99,
                  chosen="For a laboratory that has a few hundred cells: as `fine_tuned_at_home`, but 1,000 images an epoch, as many of "
@@ -367,7 +373,7 @@ _TEST_TIME = {"turned": ("test-time augmentation",
 
 TEST_TIME = tuple(replace(trained, name=f"{trained.name}_{how}", title=f"{trained.title}, {_TEST_TIME[how][0]}", method="test_time",
                           network=how, members=(trained,), chosen=_TEST_TIME[how][1])
-              for trained, how in ((AT_HOME, "turned"), (WHOLE, "turned"), (AVERAGED, "turned"),
+              for trained, how in ((AT_HOME, "turned"), (WHOLE, "turned"), (CENTRED, "turned"), (AVERAGED, "turned"),
                                    (AVERAGED, "statistics"), (ABROAD, "turned"), (ABROAD, "refined"), (LONGER, "turned")))
 
 STACKED = replace(AT_HOME, name="fine_tuned_at_home_stacked", title="Three views of a cell, stacked", method="ensemble", network="stacked",
@@ -391,14 +397,14 @@ RECIPES = {recipe.name: recipe for recipe in (
     COLOUR, SRAVANI, HYBRID_NETWORK, *_MEMBERS, *HYBRID, *ENSEMBLE, KHALIL, KHALIL_PLAIN, KHALIL_MOBILENET, KHALIL_SCRATCH, JARJEES,
     JARJEES_VGG16, JARJEES_MOBILENET,
     *ASGHAR_FROZEN, *ASGHAR_READINGS, ASGHAR_TEN, ASGHAR, FINE_TUNED, AVERAGED, LARGER, MIXED, ABROAD, LONGER, ALL_LABELS, AT_HOME, WHOLE,
-    ON_FEW, *TEST_TIME, STACKED, *ABLATIONS)}
+    CENTRED, ON_FEW, *TEST_TIME, STACKED, *ABLATIONS)}
 
 
 # What is run where one laboratory after the other is left out.
 ACROSS = (COLOUR.name, SRAVANI.name, ASGHAR.name, "asghar2023_mobilenetv2", "asghar2023_vgg16", FINE_TUNED.name, AVERAGED.name, LARGER.name,
           MIXED.name, ABROAD.name, LONGER.name, ALL_LABELS.name,
           *(recipe.name for recipe in (*TEST_TIME, *ABLATIONS)
-            if not {AT_HOME.name, WHOLE.name} & {member.name for member in recipe.members}))
+            if not {AT_HOME.name, WHOLE.name, CENTRED.name} & {member.name for member in recipe.members}))
 
 
 def get_recipe(
