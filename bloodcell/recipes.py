@@ -376,10 +376,10 @@ TEST_TIME = tuple(replace(trained, name=f"{trained.name}_{how}", title=f"{traine
               for trained, how in ((AT_HOME, "turned"), (WHOLE, "turned"), (CENTRED, "turned"), (AVERAGED, "turned"),
                                    (AVERAGED, "statistics"), (ABROAD, "turned"), (ABROAD, "refined"), (LONGER, "turned")))
 
-STACKED = replace(AT_HOME, name="fine_tuned_at_home_stacked", title="Three views of a cell, stacked", method="ensemble", network="stacked",
-                  members=(*(recipe for recipe in TEST_TIME if recipe.members[0] in (AT_HOME, WHOLE)), ASGHAR),
-                  chosen="The probabilities of three networks, for the cell cut out, the whole image, and the whole image as Asghar et al. "
-                         "have it, are weighed by a logistic regression that is fitted on validation images.")
+STACKED = replace(CENTRED, name="fine_tuned_at_home_stacked", title="Two views of a cell, stacked", method="ensemble", network="stacked",
+                  members=tuple(recipe for recipe in TEST_TIME if recipe.members[0] in (CENTRED, AT_HOME)),
+                  chosen="The probabilities of two networks, for the middle of the image and for the cell cut out around its nucleus, are "
+                         "weighed by a logistic regression that is fitted on validation images.")
 
 ABLATIONS = tuple(replace(FINE_TUNED, name=f"fine_tuned_{name}", title=f"{FINE_TUNED.title}, {words}", protocols=(), **changes)
                   for name, words, changes in (

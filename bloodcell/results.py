@@ -33,7 +33,7 @@ from .recipes import ABLATIONS, ABROAD, ALL_LABELS, AT_HOME, AVERAGED, FINE_TUNE
 from .recipes import PAPERS, RECIPES, TEST_TIME, Recipe, get_recipe
 from .runs import read_json, write_json, write_table
 from .study import results_table, whole_folds
-from .uncertainty import compare
+from .uncertainty import holm, paired_difference
 
 # %% ../nbs/51_results.ipynb #cell6
 def results_root() -> Path:
@@ -212,30 +212,33 @@ def overview(where: str | Path | None = None) -> pd.DataFrame:
 
 # %% ../nbs/51_results.ipynb #cell12
 def kept_ablations(where: str | Path | None = None) -> pd.DataFrame:
-    """What one ingredient is worth in a laboratory left out. One row per laboratory and recipe that changes it; the whole recipe, with the
-    same seeds of the same run, comes first: training `images`, `epochs`, the columns of `bloodcell.laboratories.across`, and the
-    `difference` of the accuracy, `difference_low`, `difference_high` and `p_holm` of `bloodcell.uncertainty.compare`. Empty where no such
-    run is kept."""
+    """What one ingredient is worth in a laboratory left out. One row per laboratory and recipe that changes it, after the whole recipe with
+    all seeds that a change has: training `images`, `epochs`, the columns of `bloodcell.laboratories.across`, and, against the whole recipe
+    with the same seeds of the same run, the `difference` of the accuracy, `difference_low`, `difference_high` and `p_holm`
+    (`bloodcell.uncertainty`). Empty where no such run is kept."""
     tables = []
     for _, outcomes in kept(where).values():
         found = by_protocol(outcomes)
         for protocol in sorted({one.protocol for one in outcomes if one.protocol.startswith(WITHOUT)}):
             for whole, names in CHANGES.items():
-                changed = {name: found[name, protocol] for name in names if (name, protocol) in found}
-                seeds = {one.seed for each in changed.values() for one in each}
-                if same := [one for one in found.get((whole, protocol), []) if one.seed in seeds]:
-                    tables.append(_against({whole: same, **changed}))
+                before = {one.seed: one for one in found.get((whole, protocol), [])}
+                changed = {name: same for name in names if (same := [one for one in found.get((name, protocol), []) if one.seed in before])}
+                if changed:
+                    tables.append(_against(before, changed))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-def _against(models: dict[str, list[Outcome]]) -> pd.DataFrame:
-    "The rows of `kept_ablations` about one laboratory, the first model being the reference."
-    differences = compare({name: [one.predictions for one in each] for name, each in models.items()}).set_index("model")
-    differences = differences.rename(columns={"ci_low": "difference_low", "ci_high": "difference_high"})
+def _against(before: dict[int, Outcome], changed: dict[str, list[Outcome]]) -> pd.DataFrame:
+    "The rows of `kept_ablations` about one laboratory: the whole recipe by its seeds, and what is changed in it."
+    pairs = pd.DataFrame([paired_difference([one.predictions for one in each], [before[one.seed].predictions for one in each])
+                          for each in changed.values()], index=list(changed))
+    pairs = pairs.assign(p_holm=holm(pairs["p"])).rename(columns={"ci_low": "difference_low", "ci_high": "difference_high"})
+    same = [before[seed] for seed in sorted({one.seed for each in changed.values() for one in each})]
+    rows = [same, *changed.values()]
     length = pd.DataFrame([{"images": each[0].record["data"]["images"]["train"],
-                            "epochs": each[0].record["recipe"]["epochs"][0]} for each in models.values()])
-    scores = across([one for each in models.values() for one in each])
-    return length.join(scores).join(differences[["difference", "difference_low", "difference_high", "p_holm"]], on="recipe")
+                            "epochs": each[0].record["recipe"]["epochs"][0]} for each in rows])
+    scores = across([one for each in rows for one in each])
+    return length.join(scores).join(pairs[["difference", "difference_low", "difference_high", "p_holm"]], on="recipe")
 
 # %% ../nbs/51_results.ipynb #53017a59
 def kept_opinions(where: str | Path | None = None) -> pd.DataFrame:
@@ -267,11 +270,12 @@ def kept_speeds(where: str | Path | None = None) -> pd.DataFrame:
     return table.groupby(["recipe", "pixels", "device", "backend"], sort=False)["images_a_second"].max().round().reset_index()
 
 # %% ../nbs/51_results.ipynb #df85b8b7
-VIEWS = {"cell": "fine_tuned_at_home_turned", "whole image": "fine_tuned_at_home_whole_turned", "CNN of Asghar et al.": "asghar2023_cnn"}
+VIEWS = {"middle of the image": "fine_tuned_at_home_middle_turned", "cell": "fine_tuned_at_home_turned",
+         "CNN of Asghar et al.": "asghar2023_cnn"}
 
 
 def kept_views(where: str | Path | None = None) -> pd.DataFrame:
-    "`bloodcell.classical.views_table` of three networks on PBC's group-disjoint split: the cell cut out, and two of whole images."
+    "`bloodcell.classical.views_table` of three networks on PBC's group-disjoint split: of the middle of an image, the cell, and all of it."
     found = [one for one in best_of("pbc", where) if one.protocol == "group-disjoint"]
     return views_table({view: {one.seed: one.predictions for one in found if one.recipe.name == name} for view, name in VIEWS.items()})
 
