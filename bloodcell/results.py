@@ -6,7 +6,7 @@
 __all__ = ['CONTROLS_CHAPTER', 'PROFILE_ORDER', 'FIVE', 'OURS', 'CHANGES', 'VIEWS', 'results_root', 'save_table', 'save_figure',
            'keep', 'kept', 'kept_controls', 'best_of', 'kept_table', 'kept_left_out', 'equally_long', 'overview',
            'kept_ablations', 'kept_opinions', 'kept_speeds', 'kept_views', 'kept_trust', 'kept_claims', 'KeptPreset',
-           'kept_preset', 'preset_scores', 'kept_unknown', 'kept_fitted', 'model_card']
+           'kept_preset']
 
 # %% ../nbs/51_results.ipynb #cell3
 import shutil
@@ -19,15 +19,14 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from . import presets
-from .calibration import TRUST, by_kind, calibration_error, trust_table
+from .calibration import TRUST, trust_table
 from .claims import claims_table
 from .classical import combined, views_table
 from .config import BloodcellError, atomic, home
 from .dataset import WITHOUT
 from .datasets import CATALOG
 from .experiment import Outcome, by_protocol, stored
-from .laboratories import LABORATORIES, across, second_opinion, worth
+from .laboratories import LABORATORIES, across, second_opinion
 from .metrics import on, over_seeds, read_predictions, summary
 from .recipes import ABLATIONS, ABROAD, ALL_LABELS, AT_HOME, AVERAGED, FINE_TUNED, LARGER, LONGER, MIXED
 from .recipes import PAPERS, RECIPES, TEST_TIME, Recipe, get_recipe
@@ -327,81 +326,3 @@ def kept_preset(name: str = "preset", where: str | Path | None = None) -> KeptPr
                       {data: (read_predictions(place / "predictions.csv.xz"), pd.read_csv(place / "unknown.csv.xz"))
                        for data, place in places.items()},
                       {data: read_predictions(file) for data, place in places.items() if (file := place / "refined.csv.xz").is_file()})
-
-# %% ../nbs/51_results.ipynb #cell15
-def preset_scores(preset: KeptPreset) -> pd.DataFrame:
-    """One row per set of test cells, held out or of a laboratory not trained on: the scores of `bloodcell.laboratories.worth`,
-    `calibration_error`, the share called `strange`, and `macro_f1_refined`, where the cells of a laboratory explained each other."""
-    own = on(preset.own, "test")
-    tables = {f"{site}, held out": own[own["site"] == site]
-              for site in own["site"].unique()} | {f"{data}, not trained on": known for data, (known, _) in preset.elsewhere.items()}
-    refined = {f"{data}, not trained on": worth([table])["macro_f1"] for data, table in preset.refined.items()}
-    rows = [{"cells": name} | worth([table]) | {"calibration_error": calibration_error(table),
-                                                "strange": float((table["strangeness"] > preset.record["strangest"]).mean()),
-                                                "macro_f1_refined": refined.get(name, np.nan)}
-            for name, table in tables.items()]
-    return pd.DataFrame(rows).drop(columns=["macro_f1_sd", "seeds"])
-
-
-def kept_unknown(preset: KeptPreset) -> pd.DataFrame:
-    """One row per kind of picture that is none of the preset's classes, beside known cells (`against`): `bloodcell.calibration.by_kind`, of
-    unknown cells of other laboratories, and of pictures that show no cell."""
-    held, limit = on(preset.own, "test"), preset.record["strangest"]
-    held = held[held["site"] == "pbc"]
-    tables = []
-    for data, (known, unknown) in preset.elsewhere.items():
-        if "kind" in unknown:
-            tables += [by_kind(cells, unknown, limit).assign(of=data, against=name)
-                       for name, cells in ((data, known), ("pbc, held out", held))]
-    shipped = presets.load(presets.names()[0])
-    nothing = pd.concat([presets.classify(shipped, pictures).assign(kind=kind) for kind, pictures in presets.no_cells().items()],
-                        ignore_index=True)
-    tables.append(by_kind(held, nothing.assign(group=[f"picture {number}" for number in nothing.index]),
-                          limit).assign(of="no laboratory", against="pbc, held out"))
-    table = pd.concat(tables, ignore_index=True)
-    return table[["of", "kind", "against", *table.columns.drop(["of", "kind", "against"])]]
-
-# %% ../nbs/51_results.ipynb #cc03f208
-def kept_fitted(where: str | Path | None = None) -> pd.DataFrame:
-    """One row per data set to whose cells a kept preset was fitted again (`bloodcell.shipping.fit_again`), in folders `preset-<name>`:
-    training cells it `learned` from, `n` test cells in `groups`, their macro-F1 `before`, and now with its interval, and `accuracy`."""
-    rows = []
-    for file in sorted(Path(where or results_root()).glob("preset-*/record.json")):
-        record, found = read_json(file), worth([read_predictions(file.with_name("predictions.csv.xz"))])
-        rows.append({"cells": record["data"]["data"], "learned": record["data"]["images"]["train"],
-                     "before": record["before"].get("macro_f1", np.nan)}
-                    | {name: found[name] for name in ("macro_f1", "ci_low", "ci_high", "accuracy", "n", "groups")})
-    return pd.DataFrame(rows)
-
-# %% ../nbs/51_results.ipynb #2a87a3fb
-def model_card(preset: KeptPreset, unknown: pd.DataFrame) -> str:
-    "What a user of the preset has to know, as Markdown, from its record, its predictions and `kept_unknown`."
-    record, scores = preset.record, preset_scores(preset)
-    data = "\n".join(f"- {site['title']}: {site['images']:,} images, {site['licence']}" for site in record["trained_on"])
-    lines = "\n".join(f"| {row.cells} | {row.accuracy:.3f} | {row.macro_f1:.3f} ({row.ci_low:.3f} to {row.ci_high:.3f}) | "
-                      f"{'' if np.isnan(row.macro_f1_refined) else format(row.macro_f1_refined, '.3f')} | {row.n:,} in {row.groups:,} | "
-                      f"{row.strange:.0%} |" for row in scores.itertuples())
-    strangers = "; ".join(f"{row.kind} {row.auroc_strangeness:.2f}"
-                          for row in unknown[unknown["of"] == unknown["against"]].itertuples()) or "not measured"
-    return f"""# Model card
-
-**What it is.** {record['recipe']}, version {record['version']}: EfficientNet-Lite0 behind a search for the nucleus, for pictures of one stained blood cell. It looks at each in eight orientations and averages the answers. Classes: {', '.join(record['classes'])}.
-
-**What it is for.** Research and teaching. It is no medical device. Evaluate it on your own cells first: `bloodcell evaluate`.
-
-**What it learned from.** A fifth of the cells of each set was held out for the test, a tenth chose the epoch and fitted temperature ({record['temperature']:.2f}) and thresholds.
-
-{data}
-
-Neither set says much about the people the blood came from: no age, no sex, no disease, and PBC comes from one hospital and one analyser. Weights before training: {record['weights']}.
-
-**What it is worth.**
-
-| cells | accuracy | macro-F1 (95 % interval over groups) | macro-F1, cells explain each other | images in groups | called strange |
-| --- | --- | --- | --- | --- | --- |
-{lines}
-
-Cells explain each other with `bloodcell predict --together`: it takes all cells of the laboratory at once, and no label.
-
-**What it cannot do.** Blasts, plasma cells, variant lymphocytes, smudge cells and pictures of several cells (`mixt` in LISC) are none of its classes; it assigns them to one of its own, and its strangeness score finds only a part of them (AUROC against known cells of the same laboratory: {strangers}). Stages of immature granulocytes are one class. Other stains and cameras cost accuracy, as the table says.
-"""  # noqa: E501
