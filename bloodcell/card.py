@@ -15,7 +15,7 @@ from . import presets
 from .calibration import by_kind, calibration_error
 from .laboratories import worth
 from .metrics import on, read_predictions
-from .results import KeptPreset, kept_preset, results_root
+from .results import KeptPreset, results_root
 from .runs import read_json
 
 # %% ../nbs/53_card.ipynb #e3a8db66
