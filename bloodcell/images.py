@@ -94,25 +94,28 @@ CROPS = ("whole", "cell", "nucleus", "middle")
 @dataclass(frozen=True)
 class Pixels:
     """How an image becomes pixels: `size` in pixels; the whole image, the `cell` cut out with its mask (where there is one), or a square of
-    two and a half diameters of the `nucleus` around it, its glass brought to one grey, which lies about in the middle or `anywhere`, its
-    stain as it is or `normalised`; or the `middle` of the image (of what its mask shows, and as much around it); as it is or with its
+    some `diameters` of the `nucleus` around it, its glass brought to one grey, which lies about in the middle or `anywhere`, its stain as
+    it is or `normalised`; or the `middle` of the image (of what its mask shows, and as much around it); as it is or with its
     `contrast` stretched."""
     size: int
     crop: str = "whole"
     contrast: bool = False
     anywhere: bool = False
     normalised: bool = False
+    diameters: float = DIAMETERS
 
     def __post_init__(self):
-        if self.size < 1 or self.crop not in CROPS or (self.normalised and self.crop != "nucleus"):
-            raise BloodcellError(f"{self} cannot be: size is 1 pixel or more, crop is one of {', '.join(CROPS)}, and only a nucleus has a "
-                                 "stain that can be normalised")
+        of_nucleus = self.normalised or self.diameters != DIAMETERS
+        if self.size < 1 or self.diameters <= 0 or self.crop not in CROPS or (of_nucleus and self.crop != "nucleus"):
+            raise BloodcellError(f"{self} cannot be: size is 1 pixel or more, crop is one of {', '.join(CROPS)}, and only a nucleus has "
+                                 "diameters, and a stain that can be normalised")
 
     @property
     def name(self) -> str:
         "A name for files."
         where = "-anywhere" if self.anywhere and self.crop == "nucleus" else ""
-        return f"{self.size}px-{self.crop}{where}" + "-contrast" * self.contrast + "-normalised" * self.normalised
+        wide = f"-{self.diameters:g}" if self.diameters != DIAMETERS else ""
+        return f"{self.size}px-{self.crop}{wide}{where}" + "-contrast" * self.contrast + "-normalised" * self.normalised
 
     def read(self, path: str | Path, mask: str | Path | None = None) -> np.ndarray:
         "The pixels of one file: uint8, (size, size, 3)."
@@ -124,7 +127,7 @@ class Pixels:
         if self.contrast:
             image = ImageOps.autocontrast(image, cutoff=1, preserve_tone=True)
         if self.crop == "nucleus":
-            image = cut_nucleus(image, self.anywhere, normalised=self.normalised)
+            image = cut_nucleus(image, self.anywhere, self.diameters, self.normalised)
         if self.crop == "middle":
             image = cut_middle(image)
         return np.asarray(image.resize((self.size, self.size), Image.Resampling.BILINEAR))

@@ -6,9 +6,9 @@
 __all__ = ['PAPERS', 'BACKBONES', 'METHODS', 'TOLD', 'COLOUR', 'SRAVANI', 'HYBRID_NETWORK', 'HYBRID', 'ENSEMBLE', 'KHALIL',
            'KHALIL_PLAIN', 'KHALIL_MOBILENET', 'KHALIL_SCRATCH', 'JARJEES', 'JARJEES_VGG16', 'JARJEES_MOBILENET',
            'ASGHAR_FROZEN', 'ASGHAR_READINGS', 'ASGHAR_TEN', 'ASGHAR', 'FINE_TUNED', 'CAMERAS', 'AVERAGED', 'LARGER',
-           'MIXED', 'ABROAD', 'LONGER', 'ALL_LABELS', 'AT_HOME', 'WHOLE', 'CENTRED', 'ON_FEW', 'TEST_TIME', 'STACKED',
-           'ABLATIONS', 'RECIPES', 'ACROSS', 'Paper', 'Backbone', 'get_backbone', 'NoWeights', 'weights_file',
-           'weights_key', 'Settings', 'Recipe', 'get_recipe']
+           'MIXED', 'ABROAD', 'LONGER', 'CLOSER', 'ALL_LABELS', 'AT_HOME', 'WHOLE', 'CENTRED', 'ON_FEW', 'TEST_TIME',
+           'STACKED', 'ABLATIONS', 'RECIPES', 'ACROSS', 'Paper', 'Backbone', 'get_backbone', 'NoWeights',
+           'weights_file', 'weights_key', 'Settings', 'Recipe', 'get_recipe']
 
 # %% ../nbs/20_recipes.ipynb #cell3
 import hashlib
@@ -335,6 +335,9 @@ ABROAD = replace(LARGER, name="fine_tuned_abroad", title=f"{LARGER.title}, for o
 LONGER = replace(ABROAD, name="fine_tuned_abroad_longer", title=f"{ABROAD.title}, twelve epochs", epochs=(12,), averaging=0.995,
                  chosen="As `fine_tuned_abroad`, with twelve epochs in place of six, and averages over about 200 steps in place of 100.")
 
+CLOSER = replace(LONGER, name="fine_tuned_abroad_closer", title=f"{LONGER.title}, closer", pixels=Pixels(96, "nucleus", diameters=2.0),
+                 chosen="As `fine_tuned_abroad_longer`, in a square of two diameters of the nucleus in place of two and a half.")
+
 ALL_LABELS = replace(ABROAD, name="fine_tuned_abroad_all_labels", title=f"{ABROAD.title}, labels in doubt too", trusted=False,
                      chosen="As `fine_tuned_abroad`, with the training images whose labels the catalogue doubts.")
 
@@ -374,7 +377,8 @@ _TEST_TIME = {"turned": ("test-time augmentation",
 TEST_TIME = tuple(replace(trained, name=f"{trained.name}_{how}", title=f"{trained.title}, {_TEST_TIME[how][0]}", method="test_time",
                           network=how, members=(trained,), chosen=_TEST_TIME[how][1])
               for trained, how in ((AT_HOME, "turned"), (WHOLE, "turned"), (CENTRED, "turned"), (AVERAGED, "turned"),
-                                   (AVERAGED, "statistics"), (ABROAD, "turned"), (ABROAD, "refined"), (LONGER, "turned")))
+                                   (AVERAGED, "statistics"), (ABROAD, "turned"), (ABROAD, "refined"), (LONGER, "turned"),
+                                   (CLOSER, "turned")))
 
 STACKED = replace(CENTRED, name="fine_tuned_at_home_stacked", title="Two views of a cell, stacked", method="ensemble", network="stacked",
                   members=tuple(recipe for recipe in TEST_TIME if recipe.members[0] in (CENTRED, AT_HOME)),
@@ -396,13 +400,13 @@ ABLATIONS = tuple(replace(FINE_TUNED, name=f"fine_tuned_{name}", title=f"{FINE_T
 RECIPES = {recipe.name: recipe for recipe in (
     COLOUR, SRAVANI, HYBRID_NETWORK, *_MEMBERS, *HYBRID, *ENSEMBLE, KHALIL, KHALIL_PLAIN, KHALIL_MOBILENET, KHALIL_SCRATCH, JARJEES,
     JARJEES_VGG16, JARJEES_MOBILENET,
-    *ASGHAR_FROZEN, *ASGHAR_READINGS, ASGHAR_TEN, ASGHAR, FINE_TUNED, AVERAGED, LARGER, MIXED, ABROAD, LONGER, ALL_LABELS, AT_HOME, WHOLE,
-    CENTRED, ON_FEW, *TEST_TIME, STACKED, *ABLATIONS)}
+    *ASGHAR_FROZEN, *ASGHAR_READINGS, ASGHAR_TEN, ASGHAR, FINE_TUNED, AVERAGED, LARGER, MIXED, ABROAD, LONGER, CLOSER, ALL_LABELS, AT_HOME,
+    WHOLE, CENTRED, ON_FEW, *TEST_TIME, STACKED, *ABLATIONS)}
 
 
 # What is run where one laboratory after the other is left out.
 ACROSS = (COLOUR.name, SRAVANI.name, ASGHAR.name, "asghar2023_mobilenetv2", "asghar2023_vgg16", FINE_TUNED.name, AVERAGED.name, LARGER.name,
-          MIXED.name, ABROAD.name, LONGER.name, ALL_LABELS.name,
+          MIXED.name, ABROAD.name, LONGER.name, CLOSER.name, ALL_LABELS.name,
           *(recipe.name for recipe in (*TEST_TIME, *ABLATIONS)
             if not {AT_HOME.name, WHOLE.name, CENTRED.name} & {member.name for member in recipe.members}))
 
