@@ -52,8 +52,10 @@ def test_the_browser_says_what_python_says_and_sends_nothing(page, server, tab):
     names = sorted(path.name for path in (page / "cells").iterdir())
     opened = tab(f"{address}/index.html#{','.join(f'cells/{name}' for name in names)}")
     opened.wait("document.body.dataset.done")
-    found = opened.value("JSON.stringify([...document.querySelectorAll('.cell')].map((cell) => JSON.parse(cell.dataset.answer)))")
+    found = opened.value("JSON.stringify([...document.querySelectorAll('.cell')].map((cell) => "
+                         "({...JSON.parse(cell.dataset.answer), heading: cell.querySelector('h2').textContent})))")
     answers = {one["file"]: one for one in json.loads(found)}
+    assert {one["heading"].split(",")[0] for one in answers.values() if one["name"] == "ig"} == {"immature granulocyte"}
     assert sorted(answers) == [name for name in names if name != "bad.png"]
     assert "bad.png cannot be used" in opened.value("document.getElementById('problems').textContent")
     preset = presets.load("blood8")

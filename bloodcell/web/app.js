@@ -1,6 +1,7 @@
 "use strict";
 // One picture in, an answer out, in the browser alone. The search for the nucleus and the preparation of the pixels are part of the network.
 const SIDE = 160, PATCH = 32, STEP = 16;
+const WORDS = { ig: "immature granulocyte" };
 const state = document.getElementById("state"), answers = document.getElementById("answers"), problems = document.getElementById("problems");
 let session, facts;
 
@@ -9,10 +10,14 @@ const ready = (async () => {
   facts = await (await fetch("model.json")).json();
   session = await ort.InferenceSession.create("model.onnx", { executionProviders: ["wasm"] });
   const trained = facts.trained_on.map((site) => `${site.title}: ${site.images.toLocaleString("en")} images, ${site.licence}`).join("; ");
-  document.getElementById("about").textContent = `Version ${facts.version}. The network knows ${facts.classes.join(", ")}. It learned from ${trained}.`;
+  document.getElementById("about").textContent = `Version ${facts.version}. The network knows ${inWords(facts.classes)}. It learned from ${trained}.`;
   state.textContent = "Ready.";
 })();
 ready.catch((error) => { state.textContent = `The network could not be loaded (${error.message}). Reload the page.`; });
+
+function inWords(classes) {
+  return classes.map((name) => WORDS[name] ?? name).join(", ");
+}
 
 // The picture on a square of its own brightest colour, not distorted, SIDE pixels wide.
 function square(image) {
@@ -104,7 +109,7 @@ function show(file, canvas, pixels, answer) {
   meter.value = said.probability;
   meter.setAttribute("aria-label", "probability");
   why.onclick = async () => { why.disabled = true; why.textContent = "Covering one place after the other …"; paint(canvas, await hangsOn(canvas, pixels, answer)); why.textContent = "Orange: covering it costs probability"; };
-  words.append(element("h2", `${said.name}, ${(100 * said.probability).toFixed(1)} %`), meter, element("p", `One of: ${said.set.join(", ")}`), element("p", said.known ? "" : "Not a cell I know: unlike those I was trained on.", "strange"), why, element("p", file, "file"));
+  words.append(element("h2", `${inWords([said.name])}, ${(100 * said.probability).toFixed(1)} %`), meter, element("p", `One of: ${inWords(said.set)}`), element("p", said.known ? "" : "Not a cell I know: unlike those I was trained on.", "strange"), why, element("p", file, "file"));
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", `the picture ${file}`);
   row.append(canvas, words);
