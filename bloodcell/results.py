@@ -28,7 +28,7 @@ from .datasets import CATALOG
 from .experiment import Outcome, by_protocol, stored
 from .laboratories import LABORATORIES, across, second_opinion
 from .metrics import on, over_seeds, read_predictions, summary
-from .recipes import ABLATIONS, ABROAD, ALL_LABELS, AT_HOME, AVERAGED, FINE_TUNED, LARGER, LONGER, MIXED
+from .recipes import ABLATIONS, ABROAD, ALL_LABELS, AT_HOME, AVERAGED, CLOSER, FINE_TUNED, LARGER, LONGER, MIXED
 from .recipes import PAPERS, RECIPES, TEST_TIME, Recipe, get_recipe
 from .runs import read_json, write_json, write_table
 from .study import results_table, whole_folds
@@ -151,11 +151,12 @@ def _otherwise(trained: Recipe) -> list[str]:
     return [recipe.name for recipe in TEST_TIME if trained in recipe.members]
 
 
-OURS = (FINE_TUNED.name, AVERAGED.name, LARGER.name, ABROAD.name, LONGER.name,
-        *_otherwise(LONGER))  # our networks for other laboratories, from the first to the last
+OURS = (FINE_TUNED.name, AVERAGED.name, LARGER.name, ABROAD.name, LONGER.name, *_otherwise(LONGER), CLOSER.name,
+        *_otherwise(CLOSER))  # our networks for other laboratories, from the first to the last
 CHANGES = {FINE_TUNED.name: [recipe.name for recipe in ABLATIONS],  # by the recipe of which something is changed
            LARGER.name: [MIXED.name, ABROAD.name], AT_HOME.name: _otherwise(AT_HOME), AVERAGED.name: _otherwise(AVERAGED),
-           ABROAD.name: [LONGER.name, *_otherwise(ABROAD), ALL_LABELS.name], LONGER.name: _otherwise(LONGER)}
+           ABROAD.name: [LONGER.name, *_otherwise(ABROAD), ALL_LABELS.name], LONGER.name: [CLOSER.name, *_otherwise(LONGER)],
+           CLOSER.name: _otherwise(CLOSER)}
 
 
 def kept_left_out(where: str | Path | None = None) -> list[Outcome]:
