@@ -123,29 +123,43 @@ class CutNucleus(layers.Layer):
 # %% ../nbs/38_finder.ipynb #cell12
 @keras.saving.register_keras_serializable("bloodcell")
 class Strangeness(layers.Layer):
-    "One minus the highest cosine between scaled features (n, d) and the mean of each class: (n, 1), 0 (like a class) to 2."
+    """How unlike the training cells features (n, d) are: (n, 1), in standard deviations of training cells from their mean; the mean of two
+    scores: one minus the highest cosine between scaled features and the mean of each class, and the energy of the last layer."""
 
     def __init__(self, classes: int, **options):
         super().__init__(**options)
         self.classes = classes
 
     def build(self, shape):
-        self.centre = self.add_weight(shape=(shape[-1],), initializer="zeros", trainable=False, name="centre")
-        self.spread = self.add_weight(shape=(shape[-1],), initializer="ones", trainable=False, name="spread")
-        self.means = self.add_weight(shape=(shape[-1], self.classes), initializer="zeros", trainable=False, name="means")
+        sizes = {"centre": shape[-1:], "spread": shape[-1:], "means": (shape[-1], self.classes), "kernel": (shape[-1], self.classes),
+                 "bias": (self.classes,), "usual": (2,), "deviation": (2,)}
+        for name, size in sizes.items():
+            start = "ones" if name in ("spread", "deviation") else "zeros"
+            setattr(self, name, self.add_weight(shape=size, initializer=start, trainable=False, name=name))
 
-    def learn(self, features: np.ndarray, codes: np.ndarray) -> None:
-        "Set centre, spread and means from features (n, d) of training cells and their class numbers (n,)."
+    def learn(self, features: np.ndarray, codes: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> None:
+        """Set all from features (n, d) of training cells, their class numbers (n,), and the weights of the last layer, (d, classes) and
+        (classes,)."""
         centre, spread = features.mean(axis=0), features.std(axis=0) + 1e-3
         scaled = _of_length_one((features - centre) / spread)
         means = np.stack([scaled[codes == code].mean(axis=0) if (codes == code).any() else np.zeros(features.shape[1])
                           for code in range(self.classes)], axis=1)
-        self.set_weights([centre, spread, means / (np.linalg.norm(means, axis=0) + 1e-9)])
+        known = [centre, spread, means / (np.linalg.norm(means, axis=0) + 1e-9), kernel, bias]
+        self.set_weights([*known, np.zeros(2), np.ones(2)])
+        scores = ops.convert_to_numpy(self._scores(ops.convert_to_tensor(features, "float32")))
+        self.set_weights([*known, scores.mean(axis=0), scores.std(axis=0) + 1e-3])
 
-    def call(self, features):
+    def _scores(self, features):
+        "The distance from the nearest class, and the energy: (n, 2)."
         scaled = (features - self.centre) / self.spread
         scaled = scaled / (ops.sqrt(ops.sum(ops.square(scaled), axis=1, keepdims=True)) + 1e-9)
-        return 1 - ops.max(ops.matmul(scaled, self.means), axis=1, keepdims=True)
+        outputs = ops.matmul(features, self.kernel) + self.bias
+        most = ops.max(outputs, axis=1, keepdims=True)
+        energy = -most - ops.log(ops.sum(ops.exp(outputs - most), axis=1, keepdims=True))
+        return ops.concatenate([1 - ops.max(ops.matmul(scaled, self.means), axis=1, keepdims=True), energy], axis=1)
+
+    def call(self, features):
+        return ops.mean((self._scores(features) - self.usual) / self.deviation, axis=1, keepdims=True)
 
     def get_config(self):
         return super().get_config() | {"classes": self.classes}

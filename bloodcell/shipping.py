@@ -136,7 +136,7 @@ def fitted(network: keras.Sequential, data: Dataset, squares: np.ndarray, cut: C
     learned = data.rows("train")
     table = predictions_table(data.images, train.predict(network, squares, np.arange(len(squares))), data.classes)
     preset = assemble(network, cut, temperature := calibration.fit_temperature(table))
-    preset.get_layer(OUTPUTS[1]).learn(_features(network, [squares[learned]]), data.codes[learned])
+    preset.get_layer(OUTPUTS[1]).learn(_features(network, [squares[learned]]), data.codes[learned], *network.layers[-1].get_weights())
     in_half_precision(preset)
     return preset, temperature
 
