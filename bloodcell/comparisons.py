@@ -94,13 +94,13 @@ def _intervals(table: pd.DataFrame, down: str, kind: str, columns: Sequence[str]
     value, low, high = columns
     places, kinds = list(table[down].unique()), list(table[kind].unique())
     figure, axis = plt.subplots(figsize=(8.5, (len(kinds) + 1.4) * inches * len(places) + 1.2))
-    colours, markers = sns.color_palette("colorblind"), "osD^vP*X<>"  # ten of each
+    colours, markers = sns.color_palette("colorblind"), "osD^vP*X<"  # ten and nine: an eleventh row has a look of its own
     for number, name in enumerate(kinds):
         rows = table[table[kind] == name]
         height = rows[down].map(places.index) + 0.7 * ((number + 0.5) / len(kinds) - 0.5)
         error = [(rows[value] - rows[low]).clip(lower=0), (rows[high] - rows[value]).clip(lower=0)]
-        look = number % len(markers)
-        axis.errorbar(rows[value], height, xerr=error, fmt=markers[look], color=colours[look], capsize=2, label=name)
+        axis.errorbar(rows[value], height, xerr=error, fmt=markers[number % len(markers)],
+                      color=colours[number % len(colours)], capsize=2, label=name)
     axis.set(yticks=range(len(places)), yticklabels=places, ylim=(len(places) - 0.4, -0.6))
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure, axis
