@@ -7,7 +7,7 @@ __all__ = ['PAPERS', 'BACKBONES', 'METHODS', 'TOLD', 'COLOUR', 'SRAVANI', 'HYBRI
            'KHALIL_PLAIN', 'KHALIL_MOBILENET', 'KHALIL_SCRATCH', 'JARJEES', 'JARJEES_VGG16', 'JARJEES_MOBILENET',
            'ASGHAR_FROZEN', 'ASGHAR_READINGS', 'ASGHAR_TEN', 'ASGHAR', 'FINE_TUNED', 'CAMERAS', 'AVERAGED', 'LARGER',
            'MIXED', 'ABROAD', 'LONGER', 'CLOSER', 'ALL_LABELS', 'AT_HOME', 'WHOLE', 'CENTRED', 'ON_FEW', 'TEST_TIME',
-           'STACKED', 'ABLATIONS', 'RECIPES', 'ACROSS', 'Paper', 'Backbone', 'get_backbone', 'NoWeights',
+           'BOTH', 'STACKED', 'ABLATIONS', 'RECIPES', 'ACROSS', 'Paper', 'Backbone', 'get_backbone', 'NoWeights',
            'weights_file', 'weights_key', 'Settings', 'Recipe', 'get_recipe']
 
 # %% ../nbs/20_recipes.ipynb #cell3
@@ -380,6 +380,10 @@ TEST_TIME = tuple(replace(trained, name=f"{trained.name}_{how}", title=f"{traine
                                    (AVERAGED, "statistics"), (ABROAD, "turned"), (ABROAD, "refined"), (LONGER, "turned"),
                                    (CLOSER, "turned")))
 
+BOTH = replace(CLOSER, name="fine_tuned_abroad_both", title="Two squares around the nucleus, the mean", method="ensemble",
+               network="average", members=tuple(recipe for recipe in TEST_TIME if recipe.members[0] in (LONGER, CLOSER)),
+               chosen="The mean of the probabilities of two networks, for squares of two and of two and a half diameters of the nucleus.")
+
 STACKED = replace(CENTRED, name="fine_tuned_at_home_stacked", title="Two views of a cell, stacked", method="ensemble", network="stacked",
                   members=tuple(recipe for recipe in TEST_TIME if recipe.members[0] in (CENTRED, AT_HOME)),
                   chosen="The probabilities of two networks, for the middle of the image and for the cell cut out around its nucleus, are "
@@ -401,12 +405,12 @@ RECIPES = {recipe.name: recipe for recipe in (
     COLOUR, SRAVANI, HYBRID_NETWORK, *_MEMBERS, *HYBRID, *ENSEMBLE, KHALIL, KHALIL_PLAIN, KHALIL_MOBILENET, KHALIL_SCRATCH, JARJEES,
     JARJEES_VGG16, JARJEES_MOBILENET,
     *ASGHAR_FROZEN, *ASGHAR_READINGS, ASGHAR_TEN, ASGHAR, FINE_TUNED, AVERAGED, LARGER, MIXED, ABROAD, LONGER, CLOSER, ALL_LABELS, AT_HOME,
-    WHOLE, CENTRED, ON_FEW, *TEST_TIME, STACKED, *ABLATIONS)}
+    WHOLE, CENTRED, ON_FEW, *TEST_TIME, BOTH, STACKED, *ABLATIONS)}
 
 
 # What is run where one laboratory after the other is left out.
 ACROSS = (COLOUR.name, SRAVANI.name, ASGHAR.name, "asghar2023_mobilenetv2", "asghar2023_vgg16", FINE_TUNED.name, AVERAGED.name, LARGER.name,
-          MIXED.name, ABROAD.name, LONGER.name, CLOSER.name, ALL_LABELS.name,
+          MIXED.name, ABROAD.name, LONGER.name, CLOSER.name, ALL_LABELS.name, BOTH.name,
           *(recipe.name for recipe in (*TEST_TIME, *ABLATIONS)
             if not {AT_HOME.name, WHOLE.name, CENTRED.name} & {member.name for member in recipe.members}))
 

@@ -4,15 +4,15 @@
 
 # %% auto #0
 __all__ = ['CONTROLS_CHAPTER', 'PROFILE_ORDER', 'FIVE', 'OURS', 'CHANGES', 'VIEWS', 'results_root', 'save_table', 'save_figure',
-           'keep', 'kept', 'kept_controls', 'best_of', 'kept_table', 'kept_left_out', 'equally_long', 'overview',
-           'kept_ablations', 'kept_opinions', 'kept_speeds', 'kept_views', 'kept_trust', 'kept_claims', 'KeptPreset',
-           'kept_preset']
+           'keep', 'Joined', 'kept', 'kept_controls', 'best_of', 'kept_table', 'kept_left_out', 'equally_long',
+           'overview', 'kept_ablations', 'kept_opinions', 'kept_speeds', 'kept_views', 'kept_trust', 'kept_claims',
+           'KeptPreset', 'kept_preset']
 
 # %% ../nbs/51_results.ipynb #cell3
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -25,10 +25,10 @@ from .classical import combined, views_table
 from .config import BloodcellError, atomic, home
 from .dataset import WITHOUT
 from .datasets import CATALOG
-from .experiment import Outcome, by_protocol, stored
+from .experiment import Experiment, Outcome, by_protocol, stored
 from .laboratories import LABORATORIES, across, second_opinion
 from .metrics import on, over_seeds, read_predictions, summary
-from .recipes import ABLATIONS, ABROAD, ALL_LABELS, AT_HOME, AVERAGED, CLOSER, FINE_TUNED, LARGER, LONGER, MIXED
+from .recipes import ABLATIONS, ABROAD, ALL_LABELS, AT_HOME, AVERAGED, BOTH, CLOSER, FINE_TUNED, LARGER, LONGER, MIXED
 from .recipes import PAPERS, RECIPES, TEST_TIME, Recipe, get_recipe
 from .runs import read_json, write_json, write_table
 from .study import results_table, whole_folds
@@ -103,10 +103,32 @@ def _keep_preset(folder: Path, target: Path) -> list[str]:
     return ["preset", *(f"evaluation on {place.name}" for place in evaluated)]
 
 # %% ../nbs/51_results.ipynb #cell9
+@dataclass(frozen=True)
+class Joined(Outcome):
+    "The mean of kept outcomes, computed where it is asked for. The first of them lends it folder and record."
+    members: tuple[Outcome, ...]
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        "The test images and the mean of the members' probabilities."
+        return combined([one.predictions for one in self.members])
+
+
+def _joined(outcomes: Sequence[Outcome]) -> list[Joined]:
+    "The means that recipes take of these outcomes with a laboratory left out, but for those that were run themselves."
+    found, means = {one.key: one for one in outcomes if one.protocol.startswith(WITHOUT) and one.has_predictions}, []
+    for recipe in (one for one in RECIPES.values() if one.network == "average"):
+        for protocol, seed in sorted({(one.protocol, one.seed) for one in found.values()}):
+            members = [found.get(Experiment(member, protocol, seed).key) for member in recipe.members]
+            if None not in members and Experiment(recipe, protocol, seed).key not in found:
+                means.append(Joined(recipe, protocol, seed, members[0].folder, tuple(members)))
+    return means
+
+
 def kept(where: str | Path | None = None) -> dict[str, tuple[dict, list[Outcome]]]:
-    "Name of each kept run: what it is about, and its outcomes."
-    where = Path(where or results_root())
-    return {file.parent.name: (read_json(file), stored(file.parent)) for file in sorted(where.glob("*/run.json"))}
+    "Name of each kept run: what it is about, and its outcomes, with those that can be computed from them."
+    runs = {file.parent.name: (read_json(file), stored(file.parent)) for file in sorted(Path(where or results_root()).glob("*/run.json"))}
+    return {name: (facts, [*outcomes, *_joined(outcomes)]) for name, (facts, outcomes) in runs.items()}
 
 
 PROFILE_ORDER = ["smoke", "quick", "long", "full"]
@@ -152,11 +174,11 @@ def _otherwise(trained: Recipe) -> list[str]:
 
 
 OURS = (FINE_TUNED.name, AVERAGED.name, LARGER.name, ABROAD.name, LONGER.name, *_otherwise(LONGER), CLOSER.name,
-        *_otherwise(CLOSER))  # our networks for other laboratories, from the first to the last
+        *_otherwise(CLOSER), BOTH.name)  # our networks for other laboratories, from the first to the last
 CHANGES = {FINE_TUNED.name: [recipe.name for recipe in ABLATIONS],  # by the recipe of which something is changed
            LARGER.name: [MIXED.name, ABROAD.name], AT_HOME.name: _otherwise(AT_HOME), AVERAGED.name: _otherwise(AVERAGED),
            ABROAD.name: [LONGER.name, *_otherwise(ABROAD), ALL_LABELS.name], LONGER.name: [CLOSER.name, *_otherwise(LONGER)],
-           CLOSER.name: _otherwise(CLOSER)}
+           CLOSER.name: _otherwise(CLOSER), BOTH.members[-1].name: [BOTH.name]}
 
 
 def kept_left_out(where: str | Path | None = None) -> list[Outcome]:

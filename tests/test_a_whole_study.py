@@ -13,7 +13,7 @@ import time
 
 import pandas as pd
 import pytest
-from conftest import BLOODCELL, run_bloodcell
+from conftest import BLOODCELL, REPOSITORY, run_bloodcell
 
 from bloodcell.config import get_profile
 from bloodcell.dataset import prepare
@@ -98,6 +98,17 @@ def test_a_second_study_computes_nothing(smoke_study):
     assert again.returncode == 0 and not re.search(r"^\[", again.stdout, re.M)
     changed = [path.name for path, when in before.items() if path.stat().st_mtime_ns != when]
     assert not changed
+
+
+def test_a_changed_page_has_the_report_written_again_and_nothing_else(smoke_study):
+    page = REPOSITORY / "workflow/report/page.html"
+    before = page.stat()
+    try:
+        page.touch()
+        again = run_bloodcell("study", "--profile", "smoke", "--out", smoke_study[0])
+    finally:
+        os.utime(page, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert again.returncode == 0 and re.findall(r"^\[.*?\] (\w+)", again.stdout, re.M) == ["report"]
 
 
 def test_another_augmentation_runs_the_experiments_that_use_it_and_no_other(smoke_study, tmp_path):
