@@ -86,16 +86,14 @@ def _asghar_cnn() -> list[dict]:
     ]
 
 # %% ../nbs/58_sums.ipynb #8d796efb
-def _others() -> list[dict]:
-    "Jarjees, Khalil and Sravani."
+def _jarjees() -> list[dict]:
+    "The confusion matrix of VGG19 against the rates, counts and classes that are printed beside it."
     columns, right, n = JARJEES_MATRIX.sum(axis=0), int(np.trace(JARJEES_MATRIX)), int(JARJEES_MATRIX.sum())
     rates = {"precision": np.diagonal(JARJEES_MATRIX) / JARJEES_MATRIX.sum(axis=1), "recall": np.diagonal(JARJEES_MATRIX) / columns}
     fitting = sum(abs(value - float(printed)) <= 0.0006 for metric, values in rates.items()
                   for value, printed in zip(values, JARJEES_FIGURE_5[metric], strict=True))
     smallest = min(PBC_COUNTS.values())
     trained = smallest - round(0.3 * smallest)
-    vgg16, head, block5 = 14_714_688, 524_544 + 1_024 + 4_100, 3 * 2_359_808
-    matching = [label for label, count in KHALIL_COUNTS.items() if KAGGLE_COUNTS[label] == count]
     return [
         _row("jarjees2022", "validation accuracy from the confusion matrix", 0.9815, f"{right:,} of {n:,} = {right / n:.5f}",
              round(right / n, 4) == 0.9815, ""),
@@ -108,6 +106,14 @@ def _others() -> list[dict]:
         _row("jarjees2022", "classes", "seven (text)", f"{len(columns)} (matrix)", len(columns) == 7, "the matrix is the better witness"),
         _row("jarjees2022", "reference 23, for VGG-16 with 96 % and InceptionV3 with 95 %", "blood cells",
              "Orlando et al. 2017, on red lesions in fundus images", False, "the reference is about another organ"),
+    ]
+
+
+def _khalil() -> list[dict]:
+    "Images, parameters and accuracies that the paper prints, against Kaggle's set, VGG16 and each other."
+    vgg16, head, block5 = 14_714_688, 524_544 + 1_024 + 4_100, 3 * 2_359_808
+    matching = [label for label, count in KHALIL_COUNTS.items() if KAGGLE_COUNTS[label] == count]
+    return [
         _row("khalil2022", "class counts against Kaggle's TRAIN and TEST",
              ", ".join(f"{label} {count:,}" for label, count in KHALIL_COUNTS.items()),
              ", ".join(f"{label} {KAGGLE_COUNTS[label]:,}" for label in KHALIL_COUNTS), len(matching) == 4,
@@ -119,12 +125,16 @@ def _others() -> list[dict]:
              "block 5 and the new layers"),
         _row("khalil2022", "training accuracy, results and conclusion", 0.99, 0.98, False, "the paper gives two numbers"),
         _row("khalil2022", "validation accuracy, results and conclusion", 0.97, 0.99, False, "the paper gives two numbers"),
-        _row("sravani2023", "parameters, sum of the layers", "306,948", f"{sum(SRAVANI_LAYERS):,}", sum(SRAVANI_LAYERS) == 306_948, ""),
     ]
+
+
+def _sravani() -> list[dict]:
+    "The parameters of the CNN, layer by layer."
+    return [_row("sravani2023", "parameters, sum of the layers", "306,948", f"{sum(SRAVANI_LAYERS):,}", sum(SRAVANI_LAYERS) == 306_948, "")]
 
 # %% ../nbs/58_sums.ipynb #efe1b89f
 def add_up() -> pd.DataFrame:
     "One row per check: what is printed, what is computed, whether they agree, and what it means."
-    table = pd.DataFrame([*_asghar_backbones(), *_asghar_cnn(), *_others()])
+    table = pd.DataFrame([*_asghar_backbones(), *_asghar_cnn(), *_jarjees(), *_khalil(), *_sravani()])
     told = ~table["agrees"] | table["what"].str.contains("images in the|cells of each|trainable")
     return table.assign(what_it_means=table["what_it_means"].where(told, ""))
