@@ -130,7 +130,7 @@ def kept(where: str | Path | None = None) -> dict[str, tuple[dict, list[Outcome]
     runs = {file.parent.name: (read_json(file), stored(file.parent)) for file in sorted(Path(where or results_root()).glob("*/run.json"))}
     return {name: (facts, [*outcomes, *_joined(outcomes)]) for name, (facts, outcomes) in runs.items()}
 
-
+# %% ../nbs/51_results.ipynb #12929281
 PROFILE_ORDER = ["smoke", "quick", "long", "full"]
 
 
