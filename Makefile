@@ -45,7 +45,7 @@ study: .venv/installed
 # The study's chapters and the findings are left to pytest, which runs them all.
 test: .venv/installed
 	$(BIN)/ruff check
-	$(BIN)/nbdev_test --n_workers 2 --timing --skip_folder_re '^study$$' --skip_file_re '^([_.]|52_)'
+	$(BIN)/nbdev_test --n_workers 2 --timing --skip_folder_re '^study$$' --skip_file_re '^([_.]|findings)'
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lab: .venv/installed

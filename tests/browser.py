@@ -18,8 +18,14 @@ class Tab:
     "A page in headless Chromium, asked over its debugging socket."
 
     def __init__(self, address, profile):
-        options = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0",
-                   "--remote-allow-origins=*", f"--user-data-dir={profile}"]
+        options = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--remote-debugging-port=0",
+            "--remote-allow-origins=*",
+            f"--user-data-dir={profile}",
+        ]
         self.process = subprocess.Popen([CHROMIUM, *options, address], stderr=subprocess.PIPE, text=True)
         port = next(found[1] for line in self.process.stderr if (found := re.search(r"DevTools listening on ws://127.0.0.1:(\d+)/", line)))
         pages = json.loads(urllib.request.urlopen(f"http://127.0.0.1:{port}/json", timeout=30).read())

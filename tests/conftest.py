@@ -15,8 +15,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 def run_bloodcell(*arguments, timeout=900, typed=None, **variables):
     "The command `bloodcell` with these arguments, words typed and environment variables, run to its end."
-    return subprocess.run([str(BLOODCELL), *map(str, arguments)], capture_output=True, text=True, timeout=timeout, input=typed,
-                          env=os.environ | {name: str(value) for name, value in variables.items()})
+    return subprocess.run(
+        [str(BLOODCELL), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        input=typed,
+        env=os.environ | {name: str(value) for name, value in variables.items()},
+    )
 
 
 @pytest.fixture

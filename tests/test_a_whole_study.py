@@ -15,19 +15,24 @@ import pandas as pd
 import pytest
 from conftest import BLOODCELL, REPOSITORY, run_bloodcell
 
-from bloodcell.config import get_profile
-from bloodcell.dataset import prepare
-from bloodcell.experiment import DID_NOT_TRAIN, run, stored
-from bloodcell.outputs import OUTPUTS
-from bloodcell.recipes import get_recipe
-from bloodcell.runs import open_run
+from bloodcell.core.config import get_profile
+from bloodcell.core.runs import open_run
+from bloodcell.data.dataset import prepare_dataset
+from bloodcell.papers.coverage import PAPER_OUTPUTS
+from bloodcell.training.experiment import DID_NOT_TRAIN, load_outcomes, run_experiment
+from bloodcell.training.recipes import get_recipe
 
 
 def start_and_stop(folder, when, wait, how):
     "Start a smoke study and send its whole group the signal `how` some seconds after it prints `when`; the exit code and what was printed."
-    process = subprocess.Popen([str(BLOODCELL), "study", "--profile", "smoke", "--out", str(folder)], stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, text=True, start_new_session=True,
-                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # a background job is deaf to Ctrl-C
+    process = subprocess.Popen(
+        [str(BLOODCELL), "study", "--profile", "smoke", "--out", str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # a background job is deaf to Ctrl-C
     printed = ""
     for line in process.stdout:
         printed += line
@@ -55,9 +60,9 @@ def test_a_stopped_and_killed_study_ends_with_the_predictions_of_undisturbed_exp
     assert stopped != 0 and killed == -9 and "Traceback" not in words.splitlines()[-1]
     assert done.stdout.strip().splitlines()[-1] == f"bloodcell: done. Open {folder / 'report.html'}"
     assert "colour_baseline" not in done.stdout  # a finished experiment is not run again
-    dataset = prepare(open_run("synthetic", "smoke", 0, str(tmp_path / "run")))
+    dataset = prepare_dataset(open_run("synthetic", "smoke", 0, str(tmp_path / "run")))
     for name in ("sravani2023_hybrid_network", "khalil2022_scratch", "colour_baseline"):  # in mid training, killed, done before
-        undisturbed = run(get_recipe(name).scaled(get_profile("smoke")), dataset, 0, tmp_path / "run")
+        undisturbed = run_experiment(get_recipe(name).scaled(get_profile("smoke")), dataset, 0, tmp_path / "run")
         for file in ("predictions.csv", "history.csv"):
             whole, broken = (place / "experiments" / undisturbed.key / file for place in (tmp_path / "run", folder))
             assert whole.exists() == broken.exists() and (not whole.exists() or whole.read_bytes() == broken.read_bytes())
@@ -78,9 +83,9 @@ def test_a_study_leaves_everything_where_it_belongs(smoke_study):
 
 
 def test_a_study_leaves_every_figure_and_table_of_the_papers(smoke_study):
-    untrained = [one for one in stored(smoke_study[0]) if one.status == DID_NOT_TRAIN]  # they have no matrix to show
+    untrained = [one for one in load_outcomes(smoke_study[0]) if one.status == DID_NOT_TRAIN]  # they have no matrix to show
     without = {name for one in untrained for name in in_place_of(one.recipe)}
-    missing = [output.file for output in OUTPUTS if output.recipe not in without and not list(smoke_study[0].glob(output.file))]
+    missing = [output.file for output in PAPER_OUTPUTS if output.recipe not in without and not list(smoke_study[0].glob(output.file))]
     assert not missing
     # Two short epochs on top of random weights may leave every backbone at chance.
     assert len({one.recipe.name for one in untrained if "random" not in one.weights or not one.recipe.backbones}) < 4
@@ -114,13 +119,17 @@ def test_a_changed_page_has_the_report_written_again_and_nothing_else(smoke_stud
 def test_another_augmentation_runs_the_experiments_that_use_it_and_no_other(smoke_study, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(smoke_study[0], folder)
-    program = ("from dataclasses import replace; from bloodcell import recipes; from bloodcell.cli import app\n"
-               "changed = replace(recipes.HYBRID_NETWORK, augmentation=dict(rotation=90))\n"
-               "for name, recipe in recipes.RECIPES.items():\n"
-               "    members = tuple(changed if one == recipes.HYBRID_NETWORK else one for one in recipe.members)\n"
-               "    recipes.RECIPES[name] = changed if name == changed.name else replace(recipe, members=members)\n"
-               f"app(['experiments', '--profile', 'smoke', '--out', {str(folder)!r}])")
+    program = (
+        "from dataclasses import replace; from bloodcell.training import recipes; from bloodcell.cli import app\n"
+        "changed = replace(recipes.HYBRID_NETWORK, augmentation=dict(rotation=90))\n"
+        "for name, recipe in recipes.RECIPES.items():\n"
+        "    members = tuple(changed if one == recipes.HYBRID_NETWORK else one for one in recipe.members)\n"
+        "    recipes.RECIPES[name] = changed if name == changed.name else replace(recipe, members=members)\n"
+        f"app(['experiments', '--profile', 'smoke', '--out', {str(folder)!r}])"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert re.findall(r"^\[.*?\] (\w+)", done.stdout, re.M) == [
-        "sravani2023_hybrid_network", *(f"sravani2023_hybrid_{name}" for name in ("knn", "svm", "random_forest"))]
+        "sravani2023_hybrid_network",
+        *(f"sravani2023_hybrid_{name}" for name in ("knn", "svm", "random_forest")),
+    ]

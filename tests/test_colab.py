@@ -30,8 +30,12 @@ def versions():
 def test_a_chapter_runs_alone_on_colab(tmp_path):
     (tmp_path / "packages/google/colab").mkdir(parents=True)
     (tmp_path / "packages/google/colab/__init__.py").write_text("")
-    variables = {"PYTHONPATH": str(tmp_path / "packages"), "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_VALUE_0": "https://github.com/bloodcell/bloodcell",
-                 "GIT_CONFIG_KEY_0": f"url.file://{REPOSITORY}.insteadOf"}
+    variables = {
+        "PYTHONPATH": str(tmp_path / "packages"),
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_VALUE_0": "https://github.com/bloodcell/bloodcell",
+        "GIT_CONFIG_KEY_0": f"url.file://{REPOSITORY}.insteadOf",
+    }
     kept = {name: value for name, value in os.environ.items() if not name.startswith("BLOODCELL_") and name != "PYTHONPATH"}
     subprocess.run([PYTHON, "-m", "pip", "uninstall", "-qy", "bloodcell"], check=True)  # an earlier test's
     before = versions()

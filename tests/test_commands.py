@@ -17,17 +17,20 @@ from typer.testing import CliRunner
 from bloodcell.cli import app
 
 
-@pytest.mark.parametrize("arguments, message", [
-    (["study", "--data", "pcb"], "unknown data set"),
-    (["study", "--profile", "fast"], "unknown profile 'fast': choose one of smoke, quick, long, full"),
-    (["study", "--seed", "-1"], "the seed must be"),
-    (["study", "--seeds", "-1"], "the number of seeds must be"),
-    (["chapter", "nbs/study/99_none.ipynb"], "there is no notebook"),
-    (["experiment", "sravani2023_ccn"], "unknown recipe"),
-    (["experiment", "sravani2023_cnn", "--protocol", "jarjees2022"], "has no protocol 'jarjees2022'"),
-    (["experiment", "sravani2023_cnn", "--protocol", "fold-last"], "has no protocol 'fold-last' on synthetic: choose one of"),
-    (["report"], "no chapter has run"),
-])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["study", "--data", "pcb"], "unknown data set"),
+        (["study", "--profile", "fast"], "unknown profile 'fast': choose one of smoke, quick, long, full"),
+        (["study", "--seed", "-1"], "the seed must be"),
+        (["study", "--seeds", "-1"], "the number of seeds must be"),
+        (["chapter", "nbs/study/99_none.ipynb"], "there is no notebook"),
+        (["experiment", "sravani2023_ccn"], "unknown recipe"),
+        (["experiment", "sravani2023_cnn", "--protocol", "jarjees2022"], "has no protocol 'jarjees2022'"),
+        (["experiment", "sravani2023_cnn", "--protocol", "fold-last"], "has no protocol 'fold-last' on synthetic: choose one of"),
+        (["report"], "no chapter has run"),
+    ],
+)
 def test_a_wrong_request_is_answered_in_one_line(tmp_path, arguments, message):
     done = run_bloodcell(*arguments, "--out", tmp_path / "run")
     assert done.returncode == 1 and message in done.stderr
@@ -94,8 +97,9 @@ def test_a_chapter_alone_runs_the_experiments_it_shows(tmp_path):
     import papermill
 
     source, parameters = REPOSITORY / "nbs/study/11_results.ipynb", {"out": str(tmp_path / "run"), "seeds": 2}
-    papermill.execute_notebook(str(source), str(tmp_path / "out.ipynb"), parameters, kernel_name="python3", cwd=str(tmp_path),
-                               progress_bar=False)
+    papermill.execute_notebook(
+        str(source), str(tmp_path / "out.ipynb"), parameters, kernel_name="python3", cwd=str(tmp_path), progress_bar=False
+    )
     table = pd.read_csv(tmp_path / "run/tables/results_by_seed.csv")
     assert table[["recipe", "seed"]].to_numpy().tolist() == [["colour_baseline", 0], ["colour_baseline", 1]]
 
@@ -106,29 +110,53 @@ def test_a_wheel_works_in_another_folder(tmp_path):
     subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, REPOSITORY], check=True)
     wheel = next(tmp_path.glob("bloodcell-*.whl"))
     subprocess.run([*pip, "install", "--no-deps", "--target", tmp_path / "site", wheel], check=True)
-    program = ("import bloodcell; from bloodcell.config import home; from bloodcell.transfer import frozen, head; "
-               "from bloodcell.datasets import CATALOG, originals_table; from bloodcell.runs import environment; "
-               "print(bloodcell.__file__, home(), len(originals_table(CATALOG['kaggle'])), environment()['git_commit'])")
+    program = (
+        "import bloodcell; from bloodcell.core.config import home; from bloodcell.models.backbones import build_head; "
+        "from bloodcell.data.catalog import CATALOG, read_originals; from bloodcell.core.runs import describe_environment; "
+        "print(bloodcell.__file__, home(), len(read_originals(CATALOG['kaggle'])), describe_environment()['git_commit'])"
+    )
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)  # a repository that happens to surround it
-    done = subprocess.run([python, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True,
-                          env=os.environ | {"PYTHONPATH": str(tmp_path / "site")})
+    done = subprocess.run(
+        [python, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
+    )
     assert done.stdout.split() == [str(tmp_path / "site/bloodcell/__init__.py"), str(tmp_path), "12444", "None"]
 
 
-@pytest.mark.parametrize("arguments, code, words", [
-    ([], 0, "make study"), (["help"], 0, "make bench"), (["-n", "study"], 0, "bloodcell study"), (["-n", "test"], 0, "pytest"),
-    (["-n", "lab"], 0, "jupyter lab"), (["-n", "bench"], 0, "workflow/bench.py"), (["-n", "docs"], 0, "build_site.py"),
-    (["-n", "notebooks"], 0, "refresh.py"), (["-n", "web"], 0, "export --to web"),
-    (["-n", "lock"], 0, "uv pip compile"), (["-n", "clean"], 0, "rm -rf"),
-    (["-n", "study", "PROFLE=quick"], 2, "PROFLE"),
-])
+@pytest.mark.parametrize(
+    "arguments, code, words",
+    [
+        ([], 0, "make study"),
+        (["help"], 0, "make bench"),
+        (["-n", "study"], 0, "bloodcell study"),
+        (["-n", "test"], 0, "pytest"),
+        (["-n", "lab"], 0, "jupyter lab"),
+        (["-n", "bench"], 0, "workflow/bench.py"),
+        (["-n", "docs"], 0, "build_site.py"),
+        (["-n", "notebooks"], 0, "refresh.py"),
+        (["-n", "web"], 0, "export --to web"),
+        (["-n", "lock"], 0, "uv pip compile"),
+        (["-n", "clean"], 0, "rm -rf"),
+        (["-n", "study", "PROFLE=quick"], 2, "PROFLE"),
+    ],
+)
 def test_the_targets_of_the_makefile(arguments, code, words):
     done = subprocess.run(["make", *arguments], cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == code and words in done.stdout + done.stderr
 
 
 def test_the_benchmarks_run():
-    done = subprocess.run([sys.executable, "workflow/bench.py", "--brief"], cwd=REPOSITORY, capture_output=True, text=True, timeout=600,
-                          env=os.environ | {"BLOODCELL_DATA": "/nowhere"})
+    done = subprocess.run(
+        [sys.executable, "workflow/bench.py", "--brief"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env=os.environ | {"BLOODCELL_DATA": "/nowhere"},
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("ratio") == 14

@@ -11,7 +11,7 @@ import pytest
 from conftest import REPOSITORY
 from matplotlib.colors import to_rgb
 
-from bloodcell import figures
+from bloodcell.plots import charts
 
 CHAPTERS = ("41_figures", "44_comparisons", "54_compare")
 
@@ -54,8 +54,13 @@ def pale(figure):
 
 def empty(figure):
     "Panels with a frame and nothing in them."
-    return [axes for axes in figure.axes if axes.axison and any(spine.get_visible() for spine in axes.spines.values())
-            and not any((axes.lines, axes.collections, axes.patches, axes.images, axes.texts))]
+    return [
+        axes
+        for axes in figure.axes
+        if axes.axison
+        and any(spine.get_visible() for spine in axes.spines.values())
+        and not any((axes.lines, axes.collections, axes.patches, axes.images, axes.texts))
+    ]
 
 
 @pytest.mark.parametrize("name", CHAPTERS)
@@ -67,8 +72,7 @@ def test_figures_can_be_read(name, monkeypatch):
         if cell.cell_type == "code":
             exec(compile(re.sub(r"^#\|.*$", "", cell.source, flags=re.M), name, "exec"), space)
         drawn += [plt.figure(number) for number in plt.get_fignums() if plt.figure(number) not in drawn]
-    problems = {figures.in_words(figure): found for figure in drawn
-                if (found := [*overlaps(figure), *pale(figure), *empty(figure)])}
+    problems = {charts.describe_figure(figure): found for figure in drawn if (found := [*overlaps(figure), *pale(figure), *empty(figure)])}
     monkeypatch.undo()
     plt.close("all")
     assert drawn and not problems
@@ -84,6 +88,6 @@ def test_the_checks_find_what_they_look_for():
 
 
 def test_each_class_has_its_own_colour():
-    colours = np.array([to_rgb(figures.colour(label)) for label in figures.CLASS_COLOURS])
+    colours = np.array([to_rgb(charts.class_colour(label)) for label in charts.CLASS_COLOURS])
     distances = np.linalg.norm(colours[:, None] - colours[None], axis=-1)
     assert distances[~np.eye(len(colours), dtype=bool)].min() > 0.2

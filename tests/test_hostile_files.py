@@ -13,19 +13,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bloodcell import images, synthetic
-from bloodcell.audit import audit
-from bloodcell.config import BloodcellError
-from bloodcell.dataset import prepare
-from bloodcell.datasets import from_folder, scan
-from bloodcell.quality import UnreadableImage, exclude, inspect, read_image
-from bloodcell.runs import open_run
+from bloodcell.core.config import BloodcellError
+from bloodcell.core.runs import open_run
+from bloodcell.data import synthetic
+from bloodcell.data.audit import audit_images
+from bloodcell.data.catalog import entry_from_folder, scan_folder
+from bloodcell.data.dataset import prepare_dataset
+from bloodcell.data.pixels import Pixels, decode_images
+from bloodcell.data.quality import UnreadableImage, exclude_unusable, inspect_images, read_image
 
 
 def encoded(form, mode="RGB", **options):
     "A small cell as bytes of the given format and mode."
-    picture = Image.fromarray(synthetic.draw_image(synthetic.KINDS[0], synthetic.draw_slide(np.random.default_rng(0)),
-                                                   np.random.default_rng(0), 48))
+    picture = Image.fromarray(
+        synthetic.draw_image(synthetic.CELL_KINDS[0], synthetic.draw_slide(np.random.default_rng(0)), np.random.default_rng(0), 48)
+    )
     buffer = io.BytesIO()
     picture.convert(mode).save(buffer, form, **options)
     return buffer.getvalue()
@@ -33,6 +35,7 @@ def encoded(form, mode="RGB", **options):
 
 def bomb():
     "A PNG of a few bytes that claims 60,000 x 60,000 pixels."
+
     def chunk(kind, body):
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
@@ -79,17 +82,35 @@ def laboratory(tmp_path):
     for label in ("blast", "lymphocyte"):
         (tmp_path / "lab" / label).mkdir(parents=True)
         for number in range(12):
-            picture = synthetic.draw_image(synthetic.KINDS[number % 5], synthetic.draw_slide(np.random.default_rng(number)),
-                                           np.random.default_rng([number, len(label)]), 48)
+            picture = synthetic.draw_image(
+                synthetic.CELL_KINDS[number % 5],
+                synthetic.draw_slide(np.random.default_rng(number)),
+                np.random.default_rng([number, len(label)]),
+                48,
+            )
             Image.fromarray(picture).save(tmp_path / "lab" / label / f"{number}.png")
     return tmp_path / "lab"
 
 
-READABLE = {"cmyk.jpg": encoded("JPEG", "CMYK"), "grey.jpg": encoded("JPEG", "L"), "palette.gif": encoded("GIF", "P"),
-            "alpha.png": encoded("PNG", "RGBA"), "png named.jpg": encoded("PNG"), "細胞 ö.jpg": JPEG, "l" * 240 + ".jpg": JPEG,
-            "no extension": JPEG}
-UNREADABLE = {"empty.jpg": b"", "text.jpg": b"no image", "cut.jpg": JPEG[: len(JPEG) // 2], "bomb.png": bomb(), ".DS_1.jpg": b"\0" * 90,
-              "float.tif": encoded("TIFF", "F"), "script.eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n"}
+READABLE = {
+    "cmyk.jpg": encoded("JPEG", "CMYK"),
+    "grey.jpg": encoded("JPEG", "L"),
+    "palette.gif": encoded("GIF", "P"),
+    "alpha.png": encoded("PNG", "RGBA"),
+    "png named.jpg": encoded("PNG"),
+    "細胞 ö.jpg": JPEG,
+    "l" * 240 + ".jpg": JPEG,
+    "no extension": JPEG,
+}
+UNREADABLE = {
+    "empty.jpg": b"",
+    "text.jpg": b"no image",
+    "cut.jpg": JPEG[: len(JPEG) // 2],
+    "bomb.png": bomb(),
+    ".DS_1.jpg": b"\0" * 90,
+    "float.tif": encoded("TIFF", "F"),
+    "script.eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n",
+}
 
 
 def test_hostile_files_are_exclude_and_the_rest_is_cached(laboratory, tmp_path):
@@ -97,12 +118,12 @@ def test_hostile_files_are_exclude_and_the_rest_is_cached(laboratory, tmp_path):
         (laboratory / "blast" / name).write_bytes(content)
     (laboratory / "blast/folder.jpg").mkdir()
     (laboratory / "blast/broken.jpg").symlink_to(laboratory / "nowhere.jpg")
-    usable, excluded = exclude(inspect(scan(from_folder(laboratory), laboratory), laboratory))
+    usable, excluded = exclude_unusable(inspect_images(scan_folder(entry_from_folder(laboratory), laboratory), laboratory))
     expected = {f"blast/{name}" for name in [*UNREADABLE, "folder.jpg", "broken.jpg"]}
     assert set(excluded["path"]) == expected
     assert (excluded["problem"] != "").all() and not excluded["problem"].str.contains("Traceback|0x").any()
     assert len(usable) == 24 + len(READABLE)
-    cache = images.build(usable, laboratory, images.Pixels(32), tmp_path / "cache")
+    cache = decode_images(usable, laboratory, Pixels(32), tmp_path / "cache")
     assert cache[:].shape == (len(usable), 32, 32, 3)
 
 
@@ -121,28 +142,28 @@ def test_a_hundred_thousand_files_in_one_folder(tmp_path):
         (tmp_path / f"two/{source}.png").write_bytes(encoded("PNG"))
         for number in range(50_000):
             os.link(tmp_path / f"two/{source}.png", tmp_path / f"one/{source}{number}.png")
-    manifest = scan(from_folder(tmp_path), tmp_path)
+    manifest = scan_folder(entry_from_folder(tmp_path), tmp_path)
     assert len(manifest) == 100_002 and manifest["group"].nunique() == 1
 
 
 def test_a_named_pipe_among_the_images_is_excluded_and_not_waited_for(laboratory):
     os.mkfifo(laboratory / "blast/pipe.jpg")
-    _, excluded = exclude(inspect(scan(from_folder(laboratory), laboratory), laboratory))
+    _, excluded = exclude_unusable(inspect_images(scan_folder(entry_from_folder(laboratory), laboratory), laboratory))
     assert excluded["path"].tolist() == ["blast/pipe.jpg"] and "a pipe" in excluded["problem"].iloc[0]
 
 
 def test_threads_leave_the_warning_filters_of_the_process_alone(laboratory, tmp_path):
     before = list(warnings.filters)
     for _ in range(5):
-        usable, _ = exclude(inspect(scan(from_folder(laboratory), laboratory), laboratory))
-    images.build(usable, laboratory, images.Pixels(8), tmp_path / "cache")
+        usable, _ = exclude_unusable(inspect_images(scan_folder(entry_from_folder(laboratory), laboratory), laboratory))
+    decode_images(usable, laboratory, Pixels(8), tmp_path / "cache")
     assert warnings.filters == before
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read every file")
 def test_a_file_without_read_permission_is_exclude(laboratory):
     (laboratory / "blast/0.png").chmod(0)
-    _, excluded = exclude(inspect(scan(from_folder(laboratory), laboratory), laboratory))
+    _, excluded = exclude_unusable(inspect_images(scan_folder(entry_from_folder(laboratory), laboratory), laboratory))
     assert excluded["path"].tolist() == ["blast/0.png"] and "ermission" in excluded["problem"].iloc[0]
 
 
@@ -151,7 +172,7 @@ def test_a_jpeg_cut_at_each_of_its_markers_is_refused(tmp_path):
     assert len(markers) > 5  # tables, frame, scan
     for place in markers:
         path = tmp_path / f"cut_at_{place}.jpg"
-        path.write_bytes(JPEG[:place + 2])
+        path.write_bytes(JPEG[: place + 2])
         with pytest.raises(UnreadableImage, match=path.name):
             read_image(path)
 
@@ -166,30 +187,33 @@ def test_scan_audit_and_cache_get_over_any_mixture(tmp_path_factory, names, seed
             Image.fromarray(rng.integers(0, 255, (40, 50, 3), dtype="uint8")).save(place / label / f"good {number}.png")
     for name in names:
         (place / ("blast", "lymphocyte")[rng.integers(2)] / name).write_bytes((READABLE | UNREADABLE)[name])
-    usable, excluded = exclude(inspect(scan(from_folder(place), place), place))
+    usable, excluded = exclude_unusable(inspect_images(scan_folder(entry_from_folder(place), place), place))
     assert {Path(path).name for path in excluded["path"]} == set(names) & set(UNREADABLE)
-    report = audit(usable, excluded, place)
+    report = audit_images(usable, excluded, place)
     assert set(excluded["path"]) <= set(report.exclusions["path"])
     assert not any("good" in path for path in [*report.pairs["first"], *report.pairs["second"]])
-    assert images.build(usable, place, images.Pixels(16), place / "cache")[:].shape == (10 + len(set(names) & set(READABLE)), 16, 16, 3)
+    assert decode_images(usable, place, Pixels(16), place / "cache")[:].shape == (10 + len(set(names) & set(READABLE)), 16, 16, 3)
 
 
-@pytest.mark.parametrize("damage, message", [
-    (lambda lab: [path.unlink() for path in (lab / "blast").iterdir()], "is empty"),
-    (lambda lab: [path.write_bytes(b"") for path in (lab / "blast").iterdir()], "no usable image of blast"),
-    (lambda lab: [path.unlink() for path in list((lab / "blast").iterdir())[1:]], "single group"),
-    (lambda lab: [path.rename(lab / path.name) for path in (lab / "blast").iterdir()] + [(lab / "blast").rmdir()], "1 class folder"),
-])
+@pytest.mark.parametrize(
+    "damage, message",
+    [
+        (lambda lab: [path.unlink() for path in (lab / "blast").iterdir()], "is empty"),
+        (lambda lab: [path.write_bytes(b"") for path in (lab / "blast").iterdir()], "no usable image of blast"),
+        (lambda lab: [path.unlink() for path in list((lab / "blast").iterdir())[1:]], "single group"),
+        (lambda lab: [path.rename(lab / path.name) for path in (lab / "blast").iterdir()] + [(lab / "blast").rmdir()], "1 class folder"),
+    ],
+)
 def test_a_folder_that_cannot_be_studied_says_why(laboratory, own_home, damage, message):
     damage(laboratory)
     with pytest.raises(BloodcellError, match=message):
-        prepare(open_run(str(laboratory), "smoke", 0, str(own_home / "run")))
+        prepare_dataset(open_run(str(laboratory), "smoke", 0, str(own_home / "run")))
 
 
 def test_identical_images_of_two_labels_stay_together(laboratory, own_home):
     for number in range(12):
         (laboratory / f"lymphocyte/copy{number}.png").write_bytes((laboratory / f"blast/{number}.png").read_bytes())
-    split = prepare(open_run(str(laboratory), "smoke", 0, str(own_home / "run"))).images
+    split = prepare_dataset(open_run(str(laboratory), "smoke", 0, str(own_home / "run"))).images
     sides = split.groupby("sha256")["split"].nunique()
     assert len(split) == 36 and (sides == 1).all()
 
@@ -197,4 +221,4 @@ def test_identical_images_of_two_labels_stay_together(laboratory, own_home):
 def test_a_missing_data_root_is_named(own_home, monkeypatch):
     monkeypatch.setenv("BLOODCELL_DATA", str(Path(own_home) / "nothing"))
     with pytest.raises(BloodcellError, match="BLOODCELL_DATA"):
-        prepare(open_run("pbc", "smoke", 0, str(own_home / "run")))
+        prepare_dataset(open_run("pbc", "smoke", 0, str(own_home / "run")))

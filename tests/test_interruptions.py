@@ -5,8 +5,9 @@ from unittest import mock
 import numpy as np
 import pytest
 
-from bloodcell import datasets, images, synthetic
-from bloodcell.config import BloodcellError
+from bloodcell.core.config import BloodcellError
+from bloodcell.data import catalog, synthetic
+from bloodcell.data.pixels import Pixels, decode_images, load_image
 
 
 def stop_after(calls, function):
@@ -22,26 +23,26 @@ def stop_after(calls, function):
 
 
 def test_an_interrupted_drawing_leaves_no_data_set(tmp_path):
-    with mock.patch("bloodcell.synthetic.draw_image", stop_after(5, synthetic.draw_image)), pytest.raises(KeyboardInterrupt):
-        synthetic.make(tmp_path / "set", images_per_class=2, slides=2)
+    with mock.patch("bloodcell.data.synthetic.draw_image", stop_after(5, synthetic.draw_image)), pytest.raises(KeyboardInterrupt):
+        synthetic.write_synthetic_dataset(tmp_path / "set", images_per_class=2, slides=2)
     assert not [path for path in tmp_path.iterdir() if path.is_dir()]
-    assert len(list(synthetic.make(tmp_path / "set", images_per_class=2, slides=2).rglob("*.jpg"))) == 16
+    assert len(list(synthetic.write_synthetic_dataset(tmp_path / "set", images_per_class=2, slides=2).rglob("*.jpg"))) == 16
 
 
 @pytest.fixture
 def small_set(tmp_path):
-    root = synthetic.make(tmp_path / "set", images_per_class=3, slides=3, size=32) / synthetic.LAYOUT
-    return datasets.scan(datasets.CATALOG["pbc"], root), root
+    root = synthetic.write_synthetic_dataset(tmp_path / "set", images_per_class=3, slides=3, size=32) / synthetic.LAYOUT_FOLDER
+    return catalog.scan_folder(catalog.CATALOG["pbc"], root), root
 
 
 def test_an_interrupted_cache_decodes_only_what_is_missing(small_set, tmp_path):
     manifest, root = small_set
-    whole = images.build(manifest, root, images.Pixels(16), tmp_path / "whole")
-    with mock.patch("bloodcell.images.CHUNK", 4):
-        with mock.patch("bloodcell.images.load", stop_after(18, images.load)), pytest.raises(KeyboardInterrupt):
-            images.build(manifest, root, images.Pixels(16), tmp_path / "broken")
-        with mock.patch("bloodcell.images.load", stop_after(8, images.load)):  # 16 of 24 were done
-            again = images.build(manifest, root, images.Pixels(16), tmp_path / "broken")
+    whole = decode_images(manifest, root, Pixels(16), tmp_path / "whole")
+    with mock.patch("bloodcell.data.pixels.DECODE_CHUNK", 4):
+        with mock.patch("bloodcell.data.pixels.load_image", stop_after(18, load_image)), pytest.raises(KeyboardInterrupt):
+            decode_images(manifest, root, Pixels(16), tmp_path / "broken")
+        with mock.patch("bloodcell.data.pixels.load_image", stop_after(8, load_image)):  # 16 of 24 were done
+            again = decode_images(manifest, root, Pixels(16), tmp_path / "broken")
     assert np.array_equal(again[:], whole[:])
 
 
@@ -49,4 +50,4 @@ def test_a_cache_that_cannot_be_written_says_so(small_set, tmp_path):
     manifest, root = small_set
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(BloodcellError, match="file/cache"):
-        images.build(manifest, root, images.Pixels(16), tmp_path / "file/cache")
+        decode_images(manifest, root, Pixels(16), tmp_path / "file/cache")

@@ -14,8 +14,8 @@ import pytest
 from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 from keras.src.utils import file_utils
 
-from bloodcell.recipes import NoWeights
-from bloodcell.transfer import frozen, pretrained
+from bloodcell.models.backbones import load_backbone, load_frozen_backbone
+from bloodcell.training.recipes import NoWeights
 
 SIZE = 80  # pixels; InceptionV3 takes no less than 75
 
@@ -45,9 +45,17 @@ def server(tmp_path, monkeypatch):
 
 
 KERNELS = "weights_tf_dim_ordering_tf_kernels"
-FILES = {name: f"{start}_{KERNELS}_{end}.h5" for name, start, end in (
-    ("VGG19", "vgg19", "notop"), ("ResNet101", "resnet101", "notop"), ("ResNet152", "resnet152", "notop"),
-    ("InceptionV3", "inception_v3", "notop"), ("DenseNet201", "densenet201", "notop"), ("MobileNetV2", "mobilenet_v2", "1.0_224_no_top"))}
+FILES = {
+    name: f"{start}_{KERNELS}_{end}.h5"
+    for name, start, end in (
+        ("VGG19", "vgg19", "notop"),
+        ("ResNet101", "resnet101", "notop"),
+        ("ResNet152", "resnet152", "notop"),
+        ("InceptionV3", "inception_v3", "notop"),
+        ("DenseNet201", "densenet201", "notop"),
+        ("MobileNetV2", "mobilenet_v2", "1.0_224_no_top"),
+    )
+}
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -57,11 +65,11 @@ def test_a_backbone_runs_with_the_weights_that_keras_downloads(server, name):
     source = getattr(keras.applications, name)(weights=None, include_top=False, input_shape=(SIZE, SIZE, 3))
     with h5py.File(served / FILES[name], "w") as file:
         save_weights_to_hdf5_group(file, source)
-    network, weights = pretrained(name, SIZE)
+    network, weights = load_backbone(name, SIZE)
     assert weights == "keras.applications" and asked == [FILES[name]]
     assert all(np.array_equal(one, two) for one, two in zip(network.get_weights(), source.get_weights(), strict=True))
 
 
 def test_a_download_that_fails_says_what_to_do(server):
     with pytest.raises(NoWeights, match="connect to the internet once.*vgg19_\\*notop.h5"):
-        frozen("VGG19", SIZE)
+        load_frozen_backbone("VGG19", SIZE)

@@ -9,7 +9,7 @@ import pytest
 from browser import needs_browser
 from conftest import REPOSITORY
 
-from bloodcell import report
+from bloodcell.reporting import report
 
 AXE = "axe-core@4.14.1"
 PAGES = ("index", "52_findings", "study/04_sravani_cnn", "study/14_laboratories", "api", "guide", "figures", "results/preset/CARD")
@@ -61,8 +61,8 @@ class TestAccessibility:
     def test_of_the_reports(self, axe, tab, tmp_path):
         profile = {"name": "quick", "about": "minutes on two CPU cores"}
         manifest = {"data": "synthetic", "profile": profile, "seed": 0, "records": {}, "environments": []}
-        study = report.write_page(tmp_path / "report.html", "the stored chapters", report.chapters(), manifest)
-        real = report.write_page(tmp_path / "findings.html", "results on real cells", [REPOSITORY / "nbs/52_findings.ipynb"])
+        study = report.write_report_page(tmp_path / "report.html", "the stored chapters", report.list_chapters(), manifest)
+        real = report.write_report_page(tmp_path / "findings.html", "results on real cells", [REPOSITORY / "nbs/docs/findings.ipynb"])
         assert max(study.stat().st_size, real.stat().st_size) < 4_000_000
         opened = tab("about:blank")
         for page in (study, real, REPOSITORY / "bloodcell/web/index.html"):

@@ -1,5 +1,6 @@
 """The rules of the house: chapters, exports and README fit together."""
 
+import ast
 import os
 import re
 import shutil
@@ -13,7 +14,20 @@ import pytest
 from conftest import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "workflow"))
-LIBRARY = sorted((REPOSITORY / "nbs").glob("[0-9]*.ipynb"))
+PACKAGES = [
+    "core",
+    "data",
+    "models",
+    "training",
+    "evaluation",
+    "plots",
+    "papers",
+    "pretrained",
+    "reporting",
+]  # each imports earlier ones only
+CHAPTERS = [path for name in PACKAGES for path in sorted((REPOSITORY / "nbs" / name).glob("*.ipynb"))]
+DOCS = sorted((REPOSITORY / "nbs/docs").glob("*.ipynb"))
+LIBRARY = [*CHAPTERS, REPOSITORY / "nbs/cli.ipynb", REPOSITORY / "nbs/docs/findings.ipynb"]
 STUDY = sorted((REPOSITORY / "nbs/study").glob("*.ipynb"))
 
 
@@ -29,23 +43,58 @@ def test_a_study_chapter_opens_anywhere(path):
     assert path.stem in (REPOSITORY / "workflow/Snakefile").read_text()
 
 
-def test_a_lower_chapter_imports_no_higher_one():
-    numbers = {}
-    for path in LIBRARY:
-        if "#| default_exp" in path.read_text():
-            numbers[path.stem[3:]] = int(path.stem[:2])
-    assert len(numbers) == len(LIBRARY) - 1  # the findings export nothing
-    for name, number in numbers.items():
-        source = (REPOSITORY / "bloodcell" / f"{name}.py").read_text()
-        used = set(re.findall(r"^from (?:bloodcell)?\.(\w+) import", source, re.M))
-        for line in re.findall(r"^from (?:bloodcell|\.) import (.+)$", source, re.M):
-            used |= {part.strip() for part in line.split(",")}
-        higher = {other for other in used if numbers.get(other, -1) >= number}
-        assert not higher, f"{name} imports {higher}"
+def imported_modules(path):
+    "The modules of this package that a module imports, in functions too, as (package, module)."
+    package = path.relative_to(REPOSITORY / "bloodcell").parts[:-1]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith("bloodcell.")):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            parts = (*base, *(node.module or "").removeprefix("bloodcell.").split("."))
+            found |= {tuple(part for part in (*parts, name.name) if part)[:2] for name in node.names}
+    return {place for place in found if (REPOSITORY / "bloodcell" / "/".join(place)).with_suffix(".py").is_file()}
 
 
-ODD_WORDS = re.compile(r"set aside|dealt out|deals? out|\bhonest\b|\bclues?\b|colour floor|by heart|spoke for|paper [KSJA]\b"
-                       r"|in the place of|keeps? silent|moves the bars|asked about|(?:one|a) (?:row|line|column|table|panel) an? \w", re.I)
+def modules():
+    return [path for path in sorted((REPOSITORY / "bloodcell").rglob("[a-z]*.py")) if path.parent != REPOSITORY / "bloodcell"]
+
+
+def test_packages_import_in_one_direction():
+    backwards = [
+        f"{'.'.join(place)} <- {path.relative_to(REPOSITORY)}"
+        for path in modules()
+        for place in imported_modules(path)
+        if place[0] != "cli" and PACKAGES.index(place[0]) > PACKAGES.index(path.parent.name)
+    ]
+    assert not backwards
+
+
+def test_no_public_name_is_defined_twice():
+    places = {}
+    for path in [*modules(), REPOSITORY / "bloodcell/cli.py"]:
+        for node in ast.parse(path.read_text()).body:
+            names = [node.name] if isinstance(node, (ast.FunctionDef, ast.ClassDef)) else []
+            if isinstance(node, ast.Assign):
+                names = [part.id for target in node.targets for part in ast.walk(target) if isinstance(part, ast.Name)]
+            for name in names:
+                places.setdefault(name, set()).add(path.relative_to(REPOSITORY).as_posix())
+    assert not {name: found for name, found in places.items() if len(found) > 1 and not name.startswith("_")}
+
+
+def test_every_chapter_and_its_module_are_tracked():
+    tracked = subprocess.run(
+        ["git", "ls-files", "nbs", "bloodcell"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    ).stdout.split()
+    files = [path.relative_to(REPOSITORY).as_posix() for path in [*CHAPTERS, *DOCS, *modules()]]
+    assert not set(files) - set(tracked)
+    assert len(modules()) == len(CHAPTERS)
+
+
+ODD_WORDS = re.compile(
+    r"set aside|dealt out|deals? out|\bhonest\b|\bclues?\b|colour floor|by heart|spoke for|paper [KSJA]\b"
+    r"|in the place of|keeps? silent|moves the bars|asked about|(?:one|a) (?:row|line|column|table|panel) an? \w",
+    re.I,
+)
 
 
 @pytest.mark.parametrize("path", [*LIBRARY, *STUDY], ids=lambda path: path.stem)
@@ -63,13 +112,18 @@ def test_study_chapters_hold_no_logic():
 
 
 def test_the_export_is_clean(tmp_path):
-    for name in ("settings.ini", "pyproject.toml", "nbs", "bloodcell"):
+    for name in ("settings.ini", "pyproject.toml", "nbs"):
         copy = shutil.copytree if (REPOSITORY / name).is_dir() else shutil.copy
         copy(REPOSITORY / name, tmp_path / name)
+    (tmp_path / "bloodcell").mkdir()
+    shutil.copy(REPOSITORY / "bloodcell/__init__.py", tmp_path / "bloodcell")
     (tmp_path / "README.md").write_text("")
     subprocess.run([Path(sys.executable).parent / "nbdev_export"], cwd=tmp_path, check=True, capture_output=True)
-    for path in sorted((REPOSITORY / "bloodcell").glob("*.py")):
-        assert (tmp_path / "bloodcell" / path.name).read_text() == path.read_text(), f"{path.name} is not what its notebook exports"
+    exported, committed = (
+        {path.relative_to(root).as_posix(): path.read_text() for path in (root / "bloodcell").rglob("*.py")}
+        for root in (tmp_path, REPOSITORY)
+    )
+    assert exported == committed  # into an empty tree, so that no module of a chapter that is gone is left
 
 
 def test_the_readme_is_made_from_the_index():
@@ -81,8 +135,13 @@ def test_the_readme_is_made_from_the_index():
 def test_make_results_computes_the_readme_and_the_tables_again(tmp_path):
     for name in ("nbs", "results", "workflow"):
         shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("tables", "figures", "report.html"))
-    subprocess.run([sys.executable, "workflow/refresh.py", "results"], cwd=tmp_path, check=True, capture_output=True,
-                   env=os.environ | {"BLOODCELL_HOME": str(tmp_path), "BLOODCELL_DATA": str(tmp_path / "no-images")})
+    subprocess.run(
+        [sys.executable, "workflow/refresh.py", "results"],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+        env=os.environ | {"BLOODCELL_HOME": str(tmp_path), "BLOODCELL_DATA": str(tmp_path / "no-images")},
+    )
     assert (tmp_path / "README.md").read_text() == (REPOSITORY / "README.md").read_text()
     tables = sorted(path.name for path in (REPOSITORY / "results/tables").glob("*.csv"))
     assert tables == sorted(path.name for path in (tmp_path / "results/tables").glob("*.csv"))
@@ -125,7 +184,7 @@ def test_the_readme_is_short():
 
 
 def test_words_are_spelt_rightly(tmp_path):
-    for path in [*LIBRARY, *STUDY, *(REPOSITORY / "nbs").glob("[a-z]*.ipynb")]:
+    for path in [*LIBRARY, *STUDY, *DOCS, REPOSITORY / "nbs/index.ipynb"]:
         (tmp_path / f"{path.stem}.txt").write_text("\n\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells))
     written = [REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "tests", "workflow")]
     done = subprocess.run([Path(sys.executable).parent / "codespell", *written, tmp_path], capture_output=True, text=True)
@@ -148,7 +207,7 @@ def test_stored_outputs_are_free_of_errors_and_of_one_machine():
 
 
 def test_the_findings_show_every_figure_and_no_table_without_rows():
-    for cell in nbformat.read(REPOSITORY / "nbs/52_findings.ipynb", as_version=4).cells:
+    for cell in nbformat.read(REPOSITORY / "nbs/docs/findings.ipynb", as_version=4).cells:
         shown = [output.data for output in cell.get("outputs", []) if "data" in output]
         assert "save_figure(" not in cell.source or any("image/png" in data for data in shown), cell.source
         assert all(data["text/html"].count("<tr") > 1 for data in shown if "text/html" in data), cell.source

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bloodcell.config import BloodcellError
-from bloodcell.splits import SPLITS, check, hold_out, published, split_hash
+from bloodcell.core.config import BloodcellError
+from bloodcell.data.splits import SPLITS, apply_published_split, check_split, hold_out, split_hash
 
 
 @st.composite
@@ -17,8 +17,15 @@ def manifests(draw):
     classes, largest = draw(st.integers(2, 5)), draw(st.integers(1, 6))
     labels = np.concatenate([[f"class {place}"] * draw(st.integers(10, 60)) for place in range(classes)])
     groups = [f"g{number}" for number in rng.integers(0, max(len(labels) // largest, 4 * classes), len(labels))]
-    return pd.DataFrame({"path": [f"{n}.png" for n in range(len(labels))], "label": labels, "group": groups, "part": "",
-                         "sha256": [f"{n:064x}" for n in range(len(labels))]})
+    return pd.DataFrame(
+        {
+            "path": [f"{n}.png" for n in range(len(labels))],
+            "label": labels,
+            "group": groups,
+            "part": "",
+            "sha256": [f"{n:064x}" for n in range(len(labels))],
+        }
+    )
 
 
 @given(manifests(), st.integers(0, 2**31))
@@ -41,11 +48,11 @@ def test_a_leak_is_found(manifest, data):
         return
     split.loc[rows[0], "split"] = "test" if split.loc[rows[1], "split"] != "test" else "train"
     with pytest.raises(BloodcellError, match="leaks"):
-        check(split)
+        check_split(split)
 
 
 def test_a_test_part_of_nothing_or_of_everything_is_refused():
     manifest = pd.DataFrame({"path": ["a", "b"], "label": "x", "group": ["a", "b"], "part": "TRAIN", "sha256": ["a", "b"]})
     for part in ("TEST", "TRAIN"):
         with pytest.raises(BloodcellError, match="cannot be the test part"):
-            published(manifest, part)
+            apply_published_split(manifest, part)

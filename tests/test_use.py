@@ -16,18 +16,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bloodcell import export, presets, synthetic
-from bloodcell.calibration import to_count
-from bloodcell.config import BloodcellError
-from bloodcell.finder import GRID, CutNucleus
-from bloodcell.test_time import refined
+from bloodcell.core.config import BloodcellError
+from bloodcell.data import synthetic
+from bloodcell.evaluation.calibration import apply_class_prior
+from bloodcell.models.layers import SEARCH_GRID, CutNucleus
+from bloodcell.pretrained import export
+from bloodcell.pretrained.model import PRETRAINED_FOLDER, _quick, classify_cells, load_pretrained, pad_to_square, read_cell_image
+from bloodcell.pretrained.runtimes import INPUT_SIDE, keras_predictor, load_predictor
+from bloodcell.training.adaptation import refine_transductively
 
 
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cells")
     rng = np.random.default_rng(0)
-    for number, kind in enumerate(synthetic.KINDS[:4]):
+    for number, kind in enumerate(synthetic.CELL_KINDS[:4]):
         Image.fromarray(synthetic.draw_image(kind, synthetic.draw_slide(rng), rng, 160)).save(folder / f"cell{number}.png")
     return folder
 
@@ -36,9 +39,9 @@ def cells(tmp_path_factory):
 @given(st.integers(64, 700), st.integers(64, 700), st.integers(0, 255))
 def test_any_picture_becomes_a_square_without_distortion(width, height, grey):
     pixels = np.full((height, width, 3), 230, "uint8")
-    pixels[height // 2 - 16:height // 2 + 16, width // 2 - 16:width // 2 + 16] = grey
-    square = presets.square(Image.fromarray(pixels))
-    assert square.shape == (presets.SIDE, presets.SIDE, 3)
+    pixels[height // 2 - 16 : height // 2 + 16, width // 2 - 16 : width // 2 + 16] = grey
+    square = pad_to_square(Image.fromarray(pixels))
+    assert square.shape == (INPUT_SIDE, INPUT_SIDE, 3)
     if max(width, height) > 1.02 * min(width, height) and grey < 200:
         dark = square[..., 0].astype(float) < (grey + 230) / 2
         rows, columns = np.flatnonzero(dark.any(axis=1)), np.flatnonzero(dark.any(axis=0))
@@ -53,7 +56,7 @@ def test_the_graph_finds_a_lone_nucleus(row, column, diameter):
     image[0, (at[:, None] - row) ** 2 + (at[None] - column) ** 2 < (diameter / 2) ** 2] = (90, 50, 140)
     found = [float(np.asarray(value).ravel()[0]) for value in CutNucleus(64).find(image)[:3]]
     assert abs(found[0] - row) < 0.03 and abs(found[1] - column) < 0.03
-    assert abs(found[2] - diameter) < diameter / 4 + 0.5 / GRID  # the grid knows no finer steps
+    assert abs(found[2] - diameter) < diameter / 4 + 0.5 / SEARCH_GRID  # the grid knows no finer steps
 
 
 def test_each_bad_file_gets_one_line_and_the_others_an_answer(cells, tmp_path):
@@ -61,7 +64,7 @@ def test_each_bad_file_gets_one_line_and_the_others_an_answer(cells, tmp_path):
     (tmp_path / "empty.png").touch()
     Image.new("RGB", (20, 20)).save(tmp_path / "tiny.png")
     whole = (cells / "cell0.png").read_bytes()
-    (tmp_path / "half.png").write_bytes(whole[:len(whole) // 2])
+    (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
     Image.fromarray(np.zeros((100, 100), "uint8")).save(tmp_path / "grey.png")
     found = run_bloodcell("predict", cells, tmp_path, tmp_path / "missing.jpg", "--format", "json")
     answers = json.loads(found.stdout)
@@ -77,7 +80,7 @@ def test_each_bad_file_gets_one_line_and_the_others_an_answer(cells, tmp_path):
 def test_probabilities_follow_the_count_of_a_laboratory(seed, count):
     classes = ("lymphocyte", "monocyte", "neutrophil")
     given_before = np.random.default_rng(seed).dirichlet([0.3, 1, 3], 60)
-    told = to_count(given_before, classes, dict(zip(classes, count, strict=True)))
+    told = apply_class_prior(given_before, classes, dict(zip(classes, count, strict=True)))
     wanted = np.maximum(np.array(count) / sum(count), 0.5 / 60)
     assert np.allclose(told.sum(axis=1), 1) and np.allclose(told.mean(axis=0), wanted / wanted.sum(), atol=0.01)
     ratio = (told[:, 0] / told[:, 1]) / (given_before.clip(1e-6)[:, 0] / given_before.clip(1e-6)[:, 1])
@@ -85,8 +88,13 @@ def test_probabilities_follow_the_count_of_a_laboratory(seed, count):
 
 
 def test_a_count_that_cannot_be_meant_is_refused(cells):
-    wrong = {"neutrophil": "is no count", "blast=3": "names blast",
-             "neutrophil=-1,monocyte=2": "from 0 on", "neutrophil=nan": "from 0 on", "neutrophil=6,monocyte=4": "too few"}
+    wrong = {
+        "neutrophil": "is no count",
+        "blast=3": "names blast",
+        "neutrophil=-1,monocyte=2": "from 0 on",
+        "neutrophil=nan": "from 0 on",
+        "neutrophil=6,monocyte=4": "too few",
+    }
     for count, words in wrong.items():
         found = run_bloodcell("predict", cells, "--count", count)
         assert found.returncode == 1 and words in found.stderr and not found.stdout, found.stderr
@@ -101,10 +109,12 @@ def test_cells_explain_each_other_in_any_order_and_leave_what_is_impossible(seed
     before[:, 0] *= rng.random(count) < 0.5
     features[0] = 0  # a picture that says nothing
     before /= before.sum(axis=1, keepdims=True)
-    after, order = refined(before, features), rng.permutation(count)
+    after, order = refine_transductively(before, features), rng.permutation(count)
     assert np.allclose(after.sum(axis=1), 1) and (after[before == 0] == 0).all() and np.allclose(after[0], before[0])
-    assert np.allclose(refined(before[order], features[order]), after[order])
-    assert np.allclose(refined(before, features * rng.uniform(1, 9, (count, 1))), after)  # only the direction of features counts
+    assert np.allclose(refine_transductively(before[order], features[order]), after[order])
+    assert np.allclose(
+        refine_transductively(before, features * rng.uniform(1, 9, (count, 1))), after
+    )  # only the direction of features counts
 
 
 def test_too_few_cells_do_not_explain_each_other(cells):
@@ -114,13 +124,13 @@ def test_too_few_cells_do_not_explain_each_other(cells):
 
 
 def test_an_exported_network_has_no_features_to_explain_cells_by(cells, tmp_path):
-    shutil.copy(presets.FOLDER / "blood8.onnx", tmp_path / "blood8.onnx")
-    (tmp_path / "blood8.json").write_text(json.dumps(presets.load("blood8").facts))
+    shutil.copy(PRETRAINED_FOLDER / "blood8.onnx", tmp_path / "blood8.onnx")
+    (tmp_path / "blood8.json").write_text(json.dumps(load_pretrained("blood8").facts))
     pictures = [str(cells / f"cell{number % 4}.png") for number in range(4)]
-    squares = [presets.square(presets.read(path)) for path in pictures * 10]
+    squares = [pad_to_square(read_cell_image(path)) for path in pictures * 10]
     with pytest.raises(BloodcellError, match="name the .keras file"):
-        presets.classify(presets.load(tmp_path / "blood8.onnx"), squares, together=True)
-    assert len(presets.classify(presets.load("blood8"), squares, together=True)) == 40
+        classify_cells(load_pretrained(tmp_path / "blood8.onnx"), squares, together=True)
+    assert len(classify_cells(load_pretrained("blood8"), squares, together=True)) == 40
 
 
 def test_names_come_from_the_standard_input(cells):
@@ -130,11 +140,11 @@ def test_names_come_from_the_standard_input(cells):
 
 
 def test_the_shipped_preset_is_small_and_both_of_its_files_say_the_same():
-    preset = presets.load("blood8")
+    preset = load_pretrained("blood8")
     files = preset.file, preset.file.with_suffix(".onnx")
     assert sum(file.stat().st_size for file in files) < 10e6
-    pixels = np.concatenate([export.drawn_cells(12), export.hostile_pixels()])
-    for quick, slow in zip(preset.answer(pixels), presets.by_keras(preset.network)(pixels), strict=True):
+    pixels = np.concatenate([export.make_synthetic_cells(12), export.make_extreme_images()])
+    for quick, slow in zip(preset.answer(pixels), keras_predictor(preset.network)(pixels), strict=True):
         assert np.abs(quick - slow).max() < 1e-4
 
 
@@ -148,11 +158,10 @@ try:
 finally:
     print("keras" in sys.modules)
 """
-    shutil.copy(presets.load("blood8").file, tmp_path / "alone.keras")
+    shutil.copy(load_pretrained("blood8").file, tmp_path / "alone.keras")
     said = {}
     for model, imported in (("blood8", "False"), (str(tmp_path / "alone.keras"), "True")):
-        found = subprocess.run([sys.executable, "-c", asked, str(cells), "--model", model], capture_output=True,
-                               text=True, cwd=tmp_path)
+        found = subprocess.run([sys.executable, "-c", asked, str(cells), "--model", model], capture_output=True, text=True, cwd=tmp_path)
         *said[model], last = found.stdout.splitlines()
         assert last == imported, found.stderr
     first, second = said.values()
@@ -160,16 +169,16 @@ finally:
 
 
 def test_the_answers_of_another_network_are_not_taken(tmp_path):
-    source = presets.load("blood8").file
+    source = load_pretrained("blood8").file
     shutil.copy(source, tmp_path / "mine.keras")
     (tmp_path / "mine.onnx").write_bytes(source.with_suffix(".onnx").read_bytes())
-    assert presets._quick(tmp_path / "mine.keras", "0123") is None
+    assert _quick(tmp_path / "mine.keras", "0123") is None
     (tmp_path / "mine.onnx").write_bytes(b"damaged")
-    assert presets._quick(tmp_path / "mine.keras", presets.load("blood8").facts["identity"]) is None
+    assert _quick(tmp_path / "mine.keras", load_pretrained("blood8").facts["identity"]) is None
 
 
 def test_an_exported_file_names_cells_as_the_preset_does(cells, tmp_path):
-    preset, mine = presets.load("blood8"), tmp_path / "mine.onnx"
+    preset, mine = load_pretrained("blood8"), tmp_path / "mine.onnx"
     shutil.copy(preset.file.with_suffix(".onnx"), mine)
     found = run_bloodcell("predict", cells, "--model", mine)
     assert found.returncode != 0 and "mine.json" in found.stderr  # what names its classes is missing
@@ -185,7 +194,7 @@ def test_an_exported_file_names_cells_as_the_preset_does(cells, tmp_path):
     for text, said in (("{}", "without classes"), ("5", "mine.json"), ("{", "mine.json")):
         (tmp_path / "mine.json").write_text(text)
         with pytest.raises(BloodcellError, match=said):
-            presets.load(mine)
+            load_pretrained(mine)
 
 
 def test_an_onnx_file_of_another_network_is_refused(tmp_path):
@@ -194,7 +203,7 @@ def test_an_onnx_file_of_another_network_is_refused(tmp_path):
     graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["given"], ["said"])], "other", value[:1], value[1:])
     onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 15)], ir_version=8), tmp_path / "other.onnx")
     with pytest.raises(BloodcellError, match=r"other\.onnx.*no probabilities"):
-        presets.by_file(tmp_path / "other.onnx")
+        load_predictor(tmp_path / "other.onnx")
 
 
 def test_a_page_without_npm_says_what_is_missing(tmp_path):
@@ -204,22 +213,24 @@ def test_a_page_without_npm_says_what_is_missing(tmp_path):
 
 
 def test_a_hostile_file_is_refused_before_it_runs_anything(tmp_path):
-    source = presets.load("blood8").file
-    for name, change in (("lambda.keras", lambda text: text.replace('"GlobalAveragePooling2D"', '"Lambda"')),
-                         ("module.keras", lambda text: text.replace('"keras.layers"', '"os"'))):
+    source = load_pretrained("blood8").file
+    for name, change in (
+        ("lambda.keras", lambda text: text.replace('"GlobalAveragePooling2D"', '"Lambda"')),
+        ("module.keras", lambda text: text.replace('"keras.layers"', '"os"')),
+    ):
         with zipfile.ZipFile(source) as archive, zipfile.ZipFile(tmp_path / name, "w") as changed:
             for member in archive.namelist():
                 content = archive.read(member)
                 changed.writestr(member, change(content.decode()) if member == "config.json" else content)
         with pytest.raises(BloodcellError, match=name):
-            presets.load(tmp_path / name).network  # noqa: B018
+            load_pretrained(tmp_path / name).network  # noqa: B018
     (tmp_path / "cut.keras").write_bytes(source.read_bytes()[:100_000])
     with pytest.raises(BloodcellError, match=r"cut\.keras"):
-        presets.load(tmp_path / "cut.keras")
+        load_pretrained(tmp_path / "cut.keras")
     with zipfile.ZipFile(tmp_path / "away.keras", "w") as archive:
         archive.writestr("../../away.txt", "x")
     with pytest.raises(BloodcellError, match=r"away\.keras"):
-        presets.load(tmp_path / "away.keras")
+        load_pretrained(tmp_path / "away.keras")
     assert not list(tmp_path.parent.glob("**/away.txt"))
 
 
@@ -251,7 +262,7 @@ def test_kinds_that_a_known_set_leaves_out_are_asked_about(cells, tmp_path):
 
 def test_a_laboratory_fits_the_preset_to_its_own_cells_and_kinds(tmp_path):
     rng, kinds = np.random.default_rng(0), {"BNE": "neutrophil", "LY": "lymphocyte", "EO": "our own kind"}
-    drawn = {kind.prefix: kind for kind in synthetic.KINDS}
+    drawn = {kind.prefix: kind for kind in synthetic.CELL_KINDS}
     slides = [synthetic.draw_slide(rng) for _ in range(4)]
     for prefix, label in kinds.items():
         (tmp_path / "slides" / label).mkdir(parents=True)
@@ -263,8 +274,8 @@ def test_a_laboratory_fits_the_preset_to_its_own_cells_and_kinds(tmp_path):
     test = pd.read_csv(tmp_path / "own/predictions.csv").query("split == 'test'")
     assert (test.filter(like="p_").idxmax(axis=1).str[2:] == test["label"]).mean() > 0.8
     fresh = [synthetic.draw_image(drawn["EO"], slides[0], rng, 160) for _ in range(5)]
-    own, shipped = presets.load(tmp_path / "own/preset.keras"), presets.load("blood8")
-    assert (presets.classify(own, fresh)["class"] == "our own kind").mean() > 0.5
+    own, shipped = load_pretrained(tmp_path / "own/preset.keras"), load_pretrained("blood8")
+    assert (classify_cells(own, fresh)["class"] == "our own kind").mean() > 0.5
     before, after = (one.inner.layers[0].get_weights() for one in (shipped, own))
     assert all((a == b).all() for a, b in zip(before, after, strict=True)), "the convolutions are those of the shipped preset"
 
@@ -275,7 +286,7 @@ def test_a_preset_cannot_be_fitted_to_nothing(start, kinds, told, cells, tmp_pat
         (tmp_path / f"slides/kind{kind}").mkdir(parents=True)
         for number in range(8):
             rng = np.random.default_rng([kind, number])
-            pixels = synthetic.draw_image(synthetic.KINDS[0], synthetic.draw_slide(rng), rng, 160)
+            pixels = synthetic.draw_image(synthetic.CELL_KINDS[0], synthetic.draw_slide(rng), rng, 160)
             Image.fromarray(pixels).save(tmp_path / f"slides/kind{kind}/{number}.png")
     found = run_bloodcell("preset", "--start", start, "--data", tmp_path / "slides", "--out", tmp_path / "own")
     assert found.returncode == 1 and told in found.stderr and "Traceback" not in found.stderr

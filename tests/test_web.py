@@ -12,7 +12,9 @@ from browser import needs_browser
 from conftest import run_bloodcell
 from PIL import Image
 
-from bloodcell import presets, synthetic
+from bloodcell.data import synthetic
+from bloodcell.pretrained.model import classify_cells, load_pretrained
+from bloodcell.pretrained.runtimes import INPUT_SIDE
 
 pytestmark = needs_browser
 
@@ -27,8 +29,8 @@ def page(tmp_path_factory):
     rng = np.random.default_rng(3)
     (folder / "cells").mkdir()
     for number in range(20):
-        kind = synthetic.KINDS[number % len(synthetic.KINDS)]
-        Image.fromarray(synthetic.draw_image(kind, synthetic.draw_slide(rng), rng, presets.SIDE)).save(folder / f"cells/{number:02}.png")
+        kind = synthetic.CELL_KINDS[number % len(synthetic.CELL_KINDS)]
+        Image.fromarray(synthetic.draw_image(kind, synthetic.draw_slide(rng), rng, INPUT_SIDE)).save(folder / f"cells/{number:02}.png")
     (folder / "cells/bad.png").write_text("no picture")
     return folder
 
@@ -52,14 +54,16 @@ def test_the_browser_says_what_python_says_and_sends_nothing(page, server, tab):
     names = sorted(path.name for path in (page / "cells").iterdir())
     opened = tab(f"{address}/index.html#{','.join(f'cells/{name}' for name in names)}")
     opened.wait("document.body.dataset.done")
-    found = opened.value("JSON.stringify([...document.querySelectorAll('.cell')].map((cell) => "
-                         "({...JSON.parse(cell.dataset.answer), heading: cell.querySelector('h2').textContent})))")
+    found = opened.value(
+        "JSON.stringify([...document.querySelectorAll('.cell')].map((cell) => "
+        "({...JSON.parse(cell.dataset.answer), heading: cell.querySelector('h2').textContent})))"
+    )
     answers = {one["file"]: one for one in json.loads(found)}
     assert {one["heading"].split(",")[0] for one in answers.values() if one["name"] == "ig"} == {"immature granulocyte"}
     assert sorted(answers) == [name for name in names if name != "bad.png"]
     assert "bad.png cannot be used" in opened.value("document.getElementById('problems').textContent")
-    preset = presets.load("blood8")
-    expected = presets.classify(preset, [np.asarray(Image.open(page / "cells" / name)) for name in sorted(answers)])
+    preset = load_pretrained("blood8")
+    expected = classify_cells(preset, [np.asarray(Image.open(page / "cells" / name)) for name in sorted(answers)])
     for (name, found), row in zip(sorted(answers.items()), expected.itertuples(), strict=True):
         probabilities = expected.loc[row.Index, [f"p_{label}" for label in preset.classes]].to_numpy(float)
         assert np.abs(np.array(found["probabilities"]) - probabilities).max() < 1e-3, name

@@ -20,15 +20,19 @@ import pandas as pd
 import tensorflow as tf
 from PIL import Image
 
-from bloodcell import dataset, datasets, export, images, presets, synthetic
-from bloodcell.augment import RandomAffine
-from bloodcell.config import BloodcellError, cache_root, home
-from bloodcell.quality import exclude
-from bloodcell.recipes import ASGHAR_FROZEN, KHALIL
-from bloodcell.runs import write_table
-from bloodcell.train import fit
-from bloodcell.transfer import features, frozen, head, with_head
-from bloodcell.use import DEFAULT
+from bloodcell.core.config import BloodcellError, cache_root, home
+from bloodcell.core.runs import write_table
+from bloodcell.data import catalog, dataset, synthetic
+from bloodcell.data.pixels import Pixels, RowView, decode_images
+from bloodcell.data.quality import exclude_unusable
+from bloodcell.models.augment import RandomAffine
+from bloodcell.models.backbones import attach_head, build_head, compute_features, load_frozen_backbone
+from bloodcell.pretrained import export
+from bloodcell.pretrained.commands import DEFAULT_MODEL
+from bloodcell.pretrained.model import PretrainedModel, load_pretrained
+from bloodcell.pretrained.runtimes import Predictor, keras_predictor, load_predictor
+from bloodcell.training.loop import fit_network
+from bloodcell.training.recipes import ASGHAR_FROZEN, KHALIL
 
 SIZE, BATCH = 128, 64
 BRIEF = "--brief" in sys.argv[1:]
@@ -47,22 +51,23 @@ def rate(step, n: int, seconds: float = 0.2 if BRIEF else 6.0) -> float:
 def find_images() -> tuple[str, Path, pd.DataFrame]:
     "What is measured on: name, root and usable images."
     try:
-        name, (entry, root) = "pbc", datasets.find("pbc")
+        name, (entry, root) = "pbc", catalog.find_data("pbc")
     except BloodcellError:
-        synthetic.make(cache_root() / datasets.SYNTHETIC)
-        name, (entry, root) = "synthetic", datasets.find("synthetic")
-    usable, _ = exclude(dataset.read_manifest(entry, root)[0])
+        synthetic.write_synthetic_dataset(cache_root() / catalog.SYNTHETIC_FOLDER)
+        name, (entry, root) = "synthetic", catalog.find_data("synthetic")
+    usable, _ = exclude_unusable(dataset.read_manifest(entry, root)[0])
     return name, root, dataset.subsample(usable, 200 if BRIEF else None)
 
 
-def bench_augmentation(root: Path, usable: pd.DataFrame, cache: images.Rows) -> dict:
+def bench_augmentation(root: Path, usable: pd.DataFrame, cache: RowView) -> dict:
     "The augmentation of Khalil and Abu-Naser (2022): from the cache through our layer, against ImageDataGenerator from the files."
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
     rng, layer = np.random.default_rng(0), tf.function(partial(RandomAffine(**KHALIL.augmentation), training=True))
     ours = rate(lambda: layer(cache[np.sort(rng.choice(len(cache), BATCH, replace=False))]).numpy(), BATCH)
-    generator = ImageDataGenerator(rotation_range=30, width_shift_range=0.2, height_shift_range=0.2,
-                                   horizontal_flip=True, vertical_flip=True)
+    generator = ImageDataGenerator(
+        rotation_range=30, width_shift_range=0.2, height_shift_range=0.2, horizontal_flip=True, vertical_flip=True
+    )
     with tempfile.TemporaryDirectory() as folder:  # links to usable files only: the generator fails on PBC's junk file
         for path in usable["path"]:
             link = Path(folder) / path
@@ -70,9 +75,15 @@ def bench_augmentation(root: Path, usable: pd.DataFrame, cache: images.Rows) -> 
             link.symlink_to(root / path)
         flow = generator.flow_from_directory(folder, target_size=(SIZE, SIZE), batch_size=BATCH, follow_links=True)
         theirs = rate(lambda: next(flow), BATCH)
-    return {"what": "augmentation of khalil2022 at 128 px, images a second", "ours": ours, "other": theirs,
-            "other_is": "ImageDataGenerator",
-            "ratio": ours / theirs, "goal": "at least 5", "note": ""}
+    return {
+        "what": "augmentation of khalil2022 at 128 px, images a second",
+        "ours": ours,
+        "other": theirs,
+        "other_is": "ImageDataGenerator",
+        "ratio": ours / theirs,
+        "goal": "at least 5",
+        "note": "",
+    }
 
 
 def bench_decoding(root: Path, usable: pd.DataFrame) -> dict:
@@ -80,40 +91,53 @@ def bench_decoding(root: Path, usable: pd.DataFrame) -> dict:
     some = usable.sample(min(2000, len(usable)), random_state=0)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        images.build(some, root, images.Pixels(SIZE), folder)
+        decode_images(some, root, Pixels(SIZE), folder)
         ours = len(some) / (time.perf_counter() - start)
     start = time.perf_counter()
     for path in some["path"]:
         np.asarray(Image.open(root / path).convert("RGB").resize((SIZE, SIZE)))
     theirs = len(some) / (time.perf_counter() - start)
-    return {"what": "decoding to 128 px, images a second", "ours": ours, "other": theirs, "other_is": "Pillow, one by one",
-            "ratio": ours / theirs, "goal": "", "note": "decoded once, not once an epoch"}
+    return {
+        "what": "decoding to 128 px, images a second",
+        "ours": ours,
+        "other": theirs,
+        "other_is": "Pillow, one by one",
+        "ratio": ours / theirs,
+        "goal": "",
+        "note": "decoded once, not once an epoch",
+    }
 
 
-def bench_head(usable: pd.DataFrame, cache: images.Rows, codes: np.ndarray) -> dict:
+def bench_head(usable: pd.DataFrame, cache: RowView, codes: np.ndarray) -> dict:
     "Epochs of head training on cached features against training through the frozen backbone."
-    backbone, source = frozen("MobileNetV2", SIZE, weights="imagenet or random")
+    backbone, source = load_frozen_backbone("MobileNetV2", SIZE, weights="imagenet or random")
     epochs = 3 if BRIEF else 150
     train, validation = np.arange(0, len(codes), 2), np.arange(1, len(codes), 20)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        vectors = features(backbone, cache, folder)
+        vectors = compute_features(backbone, cache, folder)
         extraction = time.perf_counter() - start
         start = time.perf_counter()
-        top, recipe = head(1280, int(codes.max()) + 1), replace(ASGHAR_FROZEN[0], epochs=(epochs,))
-        fit(top, recipe, vectors, codes, train, validation, 0, Path(folder) / "head.npz")
+        top, recipe = build_head(1280, int(codes.max()) + 1), replace(ASGHAR_FROZEN[0], epochs=(epochs,))
+        fit_network(top, recipe, vectors, codes, train, validation, 0, Path(folder) / "head.npz")
         ours = time.perf_counter() - start
     few = train[:512]  # two epochs over a part: the backbone's time grows with the number of images
-    model = with_head(backbone, head(1280, int(codes.max()) + 1))
+    model = attach_head(backbone, build_head(1280, int(codes.max()) + 1))
     with tempfile.TemporaryDirectory() as folder:
-        fit(model, replace(recipe, epochs=(1,)), cache, codes, few[:128], few[:128], 0, Path(folder) / "warm.npz")
+        fit_network(model, replace(recipe, epochs=(1,)), cache, codes, few[:128], few[:128], 0, Path(folder) / "warm.npz")
         start = time.perf_counter()
-        fit(model, replace(recipe, epochs=(2,)), cache, codes, few, few[:1], 0, Path(folder) / "through.npz")
+        fit_network(model, replace(recipe, epochs=(2,)), cache, codes, few, few[:1], 0, Path(folder) / "through.npz")
         through = (time.perf_counter() - start) / 2 * len(train) / len(few) * epochs
-    return {"what": f"{epochs} epochs of a linear head on {len(train):,} images, seconds", "ours": ours, "other": through,
-            "other_is": "through the frozen backbone", "ratio": through / ours, "goal": "at least 100",
-            "note": f"slow side extrapolated from 2 epochs of {len(few)} images; features took {extraction:.0f} s once "
-                    f"(with them the ratio is {through / (ours + extraction):.0f}); weights: {source}"}
+    return {
+        "what": f"{epochs} epochs of a linear head on {len(train):,} images, seconds",
+        "ours": ours,
+        "other": through,
+        "other_is": "through the frozen backbone",
+        "ratio": through / ours,
+        "goal": "at least 100",
+        "note": f"slow side extrapolated from 2 epochs of {len(few)} images; features took {extraction:.0f} s once "
+        f"(with them the ratio is {through / (ours + extraction):.0f}); weights: {source}",
+    }
 
 
 def bench_training() -> dict:
@@ -136,8 +160,15 @@ with tempfile.TemporaryDirectory() as folder:
 """
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         took.append(float(done.stdout.split()[-1]))
-    return {"what": "training EfficientNet-Lite0 at 64 px, seconds", "ours": took[0], "other": took[1], "other_is": "memory given back",
-            "ratio": took[1] / took[0], "goal": "", "note": "random images; glibc only"}
+    return {
+        "what": "training EfficientNet-Lite0 at 64 px, seconds",
+        "ours": took[0],
+        "other": took[1],
+        "other_is": "memory given back",
+        "ratio": took[1] / took[0],
+        "goal": "",
+        "note": "random images; glibc only",
+    }
 
 
 def peak_memory(rows: int) -> float:
@@ -160,7 +191,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
         pictures.mkdir()
         slide = synthetic.draw_slide(np.random.default_rng(0))
         for number in range(40):
-            image = synthetic.draw_image(synthetic.KINDS[number % len(synthetic.KINDS)], slide, np.random.default_rng(number))
+            image = synthetic.draw_image(synthetic.CELL_KINDS[number % len(synthetic.CELL_KINDS)], slide, np.random.default_rng(number))
             Image.fromarray(image).save(pictures / f"{number:02}.jpg")
         done = subprocess.run([sys.executable, "-c", program, str(pictures), str(rows), folder], capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1])
@@ -170,58 +201,86 @@ def bench_memory() -> dict:
     "Peak memory of filling and reading the cache with 1x and with 10x the images."
     few = 150 if BRIEF else 1_500
     once, tenfold = peak_memory(few), peak_memory(10 * few)
-    return {"what": f"peak memory of a process with the cache, MiB, {10 * few:,} images", "ours": tenfold, "other": once,
-            "other_is": f"{few:,} images", "ratio": tenfold / once, "goal": "flat (about 1)", "note": "128 px; 737 MB and 74 MB of pixels"}
+    return {
+        "what": f"peak memory of a process with the cache, MiB, {10 * few:,} images",
+        "ours": tenfold,
+        "other": once,
+        "other_is": f"{few:,} images",
+        "ratio": tenfold / once,
+        "goal": "flat (about 1)",
+        "note": "128 px; 737 MB and 74 MB of pixels",
+    }
 
 
 @cache
-def exported(to: str) -> tuple[presets.Preset, presets.Answer, float]:
+def exported(to: str) -> tuple[PretrainedModel, Predictor, float]:
     "The shipped preset, the answers of its file in another format, and that file's megabytes."
-    preset = presets.load(DEFAULT)
+    preset = load_pretrained(DEFAULT_MODEL)
     with tempfile.TemporaryDirectory() as folder:
-        file = export.export(preset, to, f"{folder}/exported{export.FORMATS[to][0]}")
-        return preset, presets.by_file(file), file.stat().st_size / 1e6
+        file = export.export_pretrained(preset, to, f"{folder}/exported{export.EXPORT_FORMATS[to][0]}")
+        return preset, load_predictor(file), file.stat().st_size / 1e6
 
 
 def bench_format(to: str, batch: int) -> dict:
     "Cells a second that an exported preset names, against Keras."
-    (preset, answer, megabytes), cells = exported(to), export.drawn_cells(batch)
-    slow = presets.by_keras(preset.network)
+    (preset, answer, megabytes), cells = exported(to), export.make_synthetic_cells(batch)
+    slow = keras_predictor(preset.network)
     ours, theirs = rate(lambda: answer(cells), batch), rate(lambda: slow(cells), batch)
-    return {"what": f"{DEFAULT} as {to}, cells a second in batches of {batch}", "ours": ours, "other": theirs, "other_is": "Keras",
-            "ratio": ours / theirs, "goal": "at most 1.5 ms" if batch == 1 else "at least 1,000",
-            "note": f"{megabytes:.1f} MB; {1000 * batch / ours:.1f} ms a batch; one look at each cell, with the search for its nucleus"}
+    return {
+        "what": f"{DEFAULT_MODEL} as {to}, cells a second in batches of {batch}",
+        "ours": ours,
+        "other": theirs,
+        "other_is": "Keras",
+        "ratio": ours / theirs,
+        "goal": "at most 1.5 ms" if batch == 1 else "at least 1,000",
+        "note": f"{megabytes:.1f} MB; {1000 * batch / ours:.1f} ms a batch; one look at each cell, with the search for its nucleus",
+    }
 
 
 def bench_start() -> dict:
     "Seconds from the start of `bloodcell predict` to its answer about ten cells, against the same without the ONNX file."
     with tempfile.TemporaryDirectory() as folder:
-        for number, cell in enumerate(export.drawn_cells(10)):
+        for number, cell in enumerate(export.make_synthetic_cells(10)):
             Image.fromarray(cell.astype("uint8")).save(f"{folder}/{number}.png")
-        alone = shutil.copy(presets.load(DEFAULT).file, f"{folder}/alone.keras")
+        alone = shutil.copy(load_pretrained(DEFAULT_MODEL).file, f"{folder}/alone.keras")
         took = []
-        for model in (DEFAULT, alone):
+        for model in (DEFAULT_MODEL, alone):
             start = time.perf_counter()
             command = [Path(sys.executable).parent / "bloodcell", "predict", folder, "--model", model]
             subprocess.run(command, check=True, capture_output=True)
             took.append(time.perf_counter() - start)
-    return {"what": "bloodcell predict on ten cells from its start, seconds", "ours": took[0], "other": took[1], "other_is": "Keras",
-            "ratio": took[1] / took[0], "goal": "under 5 s", "note": "most of it is imports"}
+    return {
+        "what": "bloodcell predict on ten cells from its start, seconds",
+        "ours": took[0],
+        "other": took[1],
+        "other_is": "Keras",
+        "ratio": took[1] / took[0],
+        "goal": "under 5 s",
+        "note": "most of it is imports",
+    }
 
 
 def main() -> None:
     name, root, usable = find_images()
-    cache = images.build(usable, root, images.Pixels(SIZE))
+    cache = decode_images(usable, root, Pixels(SIZE))
     codes = usable["label"].astype("category").cat.codes.to_numpy("int32")
     print(f"{len(usable):,} images of {name}, {os.cpu_count()} cores, Keras on {keras.config.backend()}", flush=True)
     rows = []
-    for bench in (bench_memory, lambda: bench_decoding(root, usable), lambda: bench_augmentation(root, usable, cache),
-                  lambda: bench_head(usable, cache, codes),
-                  bench_training,
-                  *(partial(bench_format, to, batch) for to in export.FORMATS for batch in (1, 64)), bench_start):
+    for bench in (
+        bench_memory,
+        lambda: bench_decoding(root, usable),
+        lambda: bench_augmentation(root, usable, cache),
+        lambda: bench_head(usable, cache, codes),
+        bench_training,
+        *(partial(bench_format, to, batch) for to in export.EXPORT_FORMATS for batch in (1, 64)),
+        bench_start,
+    ):
         rows.append(bench() | {"data": name})
-        print(f"{rows[-1]['what']}: {rows[-1]['ours']:.1f} against {rows[-1]['other']:.1f} ({rows[-1]['other_is']}), "
-              f"ratio {rows[-1]['ratio']:.1f}", flush=True)
+        print(
+            f"{rows[-1]['what']}: {rows[-1]['ours']:.1f} against {rows[-1]['other']:.1f} ({rows[-1]['other_is']}), "
+            f"ratio {rows[-1]['ratio']:.1f}",
+            flush=True,
+        )
     print(write_table(pd.DataFrame(rows), home() / f"runs/bench/{'brief' if BRIEF else 'bench'}.csv"))
 
 

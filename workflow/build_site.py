@@ -9,14 +9,19 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 
-from bloodcell.config import home
-from bloodcell.results import results_root
+from bloodcell.core.config import home
+from bloodcell.reporting.archive import results_root
 
 HERE, NOTEBOOKS = Path(__file__).parent, home() / "nbs"
-CONTENTS = {"The study": ["study/*"], "What came out": ["52_findings", "figures", "results/preset/CARD"],
-            "How to": ["guide", "contributing", "changelog"],
-            "The library": ["[0-4]*", "5[013-9]_*", "6*"], "Reference": ["api"]}
-PAGES = ("index", "52_findings")  # what they say counts, not how it was computed
+PACKAGES = ("core", "data", "models", "training", "evaluation", "plots", "papers", "pretrained", "reporting")
+CONTENTS = {
+    "The study": ["study/*"],
+    "Results": ["docs/findings", "figures", "results/preset/CARD"],
+    "How to": ["docs/guide", "contributing", "changelog"],
+    **{f"bloodcell.{name}": [f"{name}/*"] for name in PACKAGES},
+    "Reference": ["cli", "api"],
+}
+PAGES = ("index", "findings")  # what they say counts, not how it was computed
 LINKS = {"(../CONTRIBUTING.md)": "({}contributing.md)", "(../results)": "({}figures.md)", "(../results/": "({}results/"}
 
 
@@ -48,7 +53,8 @@ def contents(source: Path) -> str:
 
 def api(source: Path) -> str:
     "A page with every public function and class, from their docstrings."
-    modules = sorted(path.stem for path in (home() / "bloodcell").glob("[a-z]*.py"))
+    package = home() / "bloodcell"
+    modules = sorted(".".join(path.relative_to(package).with_suffix("").parts) for path in package.rglob("[a-z]*.py"))
     blocks = [f"## {name}\n\n```{{eval-rst}}\n.. automodule:: bloodcell.{name}\n   :members:\n```" for name in modules]
     about = "Shapes, units, ranges and errors stand in the docstrings; the chapter of the same name explains and tests each."
     return "\n\n".join(["# API", about, *blocks])

@@ -18,13 +18,13 @@ from nbconvert import MarkdownExporter
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor, ExecutePreprocessor
 from PIL import Image
 
-from bloodcell import conclusions
-from bloodcell.config import home
-from bloodcell.report import WIDGET, write_page
-from bloodcell.runs import run_folder
+from bloodcell.core.config import home
+from bloodcell.core.runs import run_folder
+from bloodcell.reporting import summary as summary_module
+from bloodcell.reporting.report import WIDGET_MIME, write_report_page
 
 NBS = home() / "nbs"
-RESULTS = ("52_findings.ipynb", "index.ipynb")
+RESULTS = ("docs/findings.ipynb", "index.ipynb")
 
 
 def small_png(text: str) -> str:
@@ -39,7 +39,7 @@ def small_png(text: str) -> str:
 def keep_readable(cell) -> list:
     "A cell's outputs without progress bars and TensorFlow's notes, figures made small, home's path left out."
     cell, _ = CoalesceStreamsPreprocessor().preprocess_cell(cell, {}, 0)
-    kept = [output for output in cell.outputs if output.get("name") != "stderr" and WIDGET not in output.get("data", {})]
+    kept = [output for output in cell.outputs if output.get("name") != "stderr" and WIDGET_MIME not in output.get("data", {})]
     for output in kept:
         data = output.get("data", {})
         if "image/png" in data:
@@ -82,7 +82,7 @@ def refresh_boxes() -> None:
         for cell in notebook.cells:
             if cell.cell_type == "code" and cell.source.startswith("Markdown(on_"):
                 asked = ast.parse(cell.source).body[0].value.args[0]
-                words = getattr(conclusions, asked.func.id)(*map(ast.literal_eval, asked.args))
+                words = getattr(summary_module, asked.func.id)(*map(ast.literal_eval, asked.args))
                 data = {"text/markdown": words, "text/plain": "<IPython.core.display.Markdown object>"}
                 cell.outputs = [nbformat.v4.new_output("execute_result", data)]
         nbformat.write(notebook, source)
@@ -95,7 +95,7 @@ def refresh_results() -> None:
     for task in tasks:
         task.result()
     (home() / "README.md").write_text(readme(), encoding="utf-8")
-    write_page(home() / "results/report.html", "results on real cells", [NBS / RESULTS[0]])
+    write_report_page(home() / "results/report.html", "results on real cells", [NBS / RESULTS[0]])
 
 
 def readme() -> str:
