@@ -29,7 +29,8 @@ from .data import catalog
 from .data.catalog import PACKAGE_FOLDER
 from .pretrained import commands
 from .core.config import BloodcellError, atomic_write, home, file_lock
-from .training.recipes import get_recipe
+from .papers.registry import get_recipe
+from .training.recipes import scale_recipe
 from .reporting.report import list_chapters, check_parameters, find_chapter, run_chapter, write_report
 from .core.runs import Run, check_request, code_version, describe_environment, load_keras, open_run, read_json, write_json
 
@@ -305,7 +306,7 @@ def experiment_command(
             f"{', '.join(known) or 'those of several data sets, such as pbc+lisc'}, {FOLD_PREFIX}<number>, {SECOND_ACQUISITION}"
         )
     opened = _open(data, profile, seed, out, 0)
-    split, scaled = prepare_dataset(opened).split_by(protocol), wanted.scaled(opened.profile)
+    split, scaled = prepare_dataset(opened).split_by(protocol), scale_recipe(wanted, opened.profile)
     if not (before := outcome_folder(scaled, split, training, opened.folder)).has_predictions:
         discard_record(before)  # weights that were missing may be there now
     outcome = run_experiment(scaled, split, training, opened.folder)

@@ -19,8 +19,10 @@ from bloodcell.core.config import get_profile
 from bloodcell.core.runs import open_run
 from bloodcell.data.dataset import prepare_dataset
 from bloodcell.papers.coverage import PAPER_OUTPUTS
-from bloodcell.training.experiment import DID_NOT_TRAIN, load_outcomes, run_experiment
-from bloodcell.training.recipes import get_recipe
+from bloodcell.papers.registry import get_recipe
+from bloodcell.training.experiment import run_experiment
+from bloodcell.training.outcomes import AT_CHANCE, load_outcomes
+from bloodcell.training.recipes import scale_recipe
 
 
 def start_and_stop(folder, when, wait, how):
@@ -62,7 +64,7 @@ def test_a_stopped_and_killed_study_ends_with_the_predictions_of_undisturbed_exp
     assert "colour_baseline" not in done.stdout  # a finished experiment is not run again
     dataset = prepare_dataset(open_run("synthetic", "smoke", 0, str(tmp_path / "run")))
     for name in ("sravani2023_hybrid_network", "khalil2022_scratch", "colour_baseline"):  # in mid training, killed, done before
-        undisturbed = run_experiment(get_recipe(name).scaled(get_profile("smoke")), dataset, 0, tmp_path / "run")
+        undisturbed = run_experiment(scale_recipe(get_recipe(name), get_profile("smoke")), dataset, 0, tmp_path / "run")
         for file in ("predictions.csv", "history.csv"):
             whole, broken = (place / "experiments" / undisturbed.key / file for place in (tmp_path / "run", folder))
             assert whole.exists() == broken.exists() and (not whole.exists() or whole.read_bytes() == broken.read_bytes())
@@ -83,7 +85,7 @@ def test_a_study_leaves_everything_where_it_belongs(smoke_study):
 
 
 def test_a_study_leaves_every_figure_and_table_of_the_papers(smoke_study):
-    untrained = [one for one in load_outcomes(smoke_study[0]) if one.status == DID_NOT_TRAIN]  # they have no matrix to show
+    untrained = [one for one in load_outcomes(smoke_study[0]) if one.status == AT_CHANCE]  # they have no matrix to show
     without = {name for one in untrained for name in in_place_of(one.recipe)}
     missing = [output.file for output in PAPER_OUTPUTS if output.recipe not in without and not list(smoke_study[0].glob(output.file))]
     assert not missing
@@ -93,7 +95,7 @@ def test_a_study_leaves_every_figure_and_table_of_the_papers(smoke_study):
 
 def in_place_of(recipe):
     "The recipe's name, and those of the recipes that it stands in for: without weights a stand-in is all that runs."
-    return [recipe.name, *(in_place_of(get_recipe(recipe.stands_in_for)) if recipe.stands_in_for else [])]
+    return [recipe.name, *(in_place_of(get_recipe(recipe.paper.substitute_for)) if recipe.paper.substitute_for else [])]
 
 
 def test_a_second_study_computes_nothing(smoke_study):
@@ -120,11 +122,12 @@ def test_another_augmentation_runs_the_experiments_that_use_it_and_no_other(smok
     folder = tmp_path / "run"
     shutil.copytree(smoke_study[0], folder)
     program = (
-        "from dataclasses import replace; from bloodcell.training import recipes; from bloodcell.cli import app\n"
-        "changed = replace(recipes.HYBRID_NETWORK, augmentation=dict(rotation=90))\n"
-        "for name, recipe in recipes.RECIPES.items():\n"
-        "    members = tuple(changed if one == recipes.HYBRID_NETWORK else one for one in recipe.members)\n"
-        "    recipes.RECIPES[name] = changed if name == changed.name else replace(recipe, members=members)\n"
+        "from dataclasses import replace; from bloodcell.papers import registry; from bloodcell.cli import app\n"
+        "from bloodcell.training.recipes import Augmentation\n"
+        "changed = replace(registry.HYBRID_NETWORK, augmentation=Augmentation(dict(rotation=90)))\n"
+        "for name, recipe in registry.RECIPES.items():\n"
+        "    members = tuple(changed if one == registry.HYBRID_NETWORK else one for one in recipe.members)\n"
+        "    registry.RECIPES[name] = changed if name == changed.name else replace(recipe, members=members)\n"
         f"app(['experiments', '--profile', 'smoke', '--out', {str(folder)!r}])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600)

@@ -19,7 +19,7 @@ from bloodcell.data import synthetic
 from bloodcell.data.audit import audit_images
 from bloodcell.data.catalog import entry_from_folder, scan_folder
 from bloodcell.data.dataset import prepare_dataset
-from bloodcell.data.pixels import Pixels, decode_images
+from bloodcell.data.pixels import Input, decode_images
 from bloodcell.data.quality import UnreadableImage, exclude_unusable, inspect_images, read_image
 
 
@@ -123,7 +123,7 @@ def test_hostile_files_are_exclude_and_the_rest_is_cached(laboratory, tmp_path):
     assert set(excluded["path"]) == expected
     assert (excluded["problem"] != "").all() and not excluded["problem"].str.contains("Traceback|0x").any()
     assert len(usable) == 24 + len(READABLE)
-    cache = decode_images(usable, laboratory, Pixels(32), tmp_path / "cache")
+    cache = decode_images(usable, laboratory, Input(32), tmp_path / "cache")
     assert cache[:].shape == (len(usable), 32, 32, 3)
 
 
@@ -156,7 +156,7 @@ def test_threads_leave_the_warning_filters_of_the_process_alone(laboratory, tmp_
     before = list(warnings.filters)
     for _ in range(5):
         usable, _ = exclude_unusable(inspect_images(scan_folder(entry_from_folder(laboratory), laboratory), laboratory))
-    decode_images(usable, laboratory, Pixels(8), tmp_path / "cache")
+    decode_images(usable, laboratory, Input(8), tmp_path / "cache")
     assert warnings.filters == before
 
 
@@ -192,7 +192,7 @@ def test_scan_audit_and_cache_get_over_any_mixture(tmp_path_factory, names, seed
     report = audit_images(usable, excluded, place)
     assert set(excluded["path"]) <= set(report.exclusions["path"])
     assert not any("good" in path for path in [*report.pairs["first"], *report.pairs["second"]])
-    assert decode_images(usable, place, Pixels(16), place / "cache")[:].shape == (10 + len(set(names) & set(READABLE)), 16, 16, 3)
+    assert decode_images(usable, place, Input(16), place / "cache")[:].shape == (10 + len(set(names) & set(READABLE)), 16, 16, 3)
 
 
 @pytest.mark.parametrize(

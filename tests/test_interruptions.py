@@ -7,7 +7,7 @@ import pytest
 
 from bloodcell.core.config import BloodcellError
 from bloodcell.data import catalog, synthetic
-from bloodcell.data.pixels import Pixels, decode_images, load_image
+from bloodcell.data.pixels import Input, decode_images, load_image
 
 
 def stop_after(calls, function):
@@ -37,12 +37,12 @@ def small_set(tmp_path):
 
 def test_an_interrupted_cache_decodes_only_what_is_missing(small_set, tmp_path):
     manifest, root = small_set
-    whole = decode_images(manifest, root, Pixels(16), tmp_path / "whole")
+    whole = decode_images(manifest, root, Input(16), tmp_path / "whole")
     with mock.patch("bloodcell.data.pixels.DECODE_CHUNK", 4):
         with mock.patch("bloodcell.data.pixels.load_image", stop_after(18, load_image)), pytest.raises(KeyboardInterrupt):
-            decode_images(manifest, root, Pixels(16), tmp_path / "broken")
+            decode_images(manifest, root, Input(16), tmp_path / "broken")
         with mock.patch("bloodcell.data.pixels.load_image", stop_after(8, load_image)):  # 16 of 24 were done
-            again = decode_images(manifest, root, Pixels(16), tmp_path / "broken")
+            again = decode_images(manifest, root, Input(16), tmp_path / "broken")
     assert np.array_equal(again[:], whole[:])
 
 
@@ -50,4 +50,4 @@ def test_a_cache_that_cannot_be_written_says_so(small_set, tmp_path):
     manifest, root = small_set
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(BloodcellError, match="file/cache"):
-        decode_images(manifest, root, Pixels(16), tmp_path / "file/cache")
+        decode_images(manifest, root, Input(16), tmp_path / "file/cache")

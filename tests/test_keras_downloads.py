@@ -15,7 +15,7 @@ from keras.src.legacy.saving.legacy_h5_format import save_weights_to_hdf5_group
 from keras.src.utils import file_utils
 
 from bloodcell.models.backbones import load_backbone, load_frozen_backbone
-from bloodcell.training.recipes import NoWeights
+from bloodcell.models.weights import NoWeights
 
 SIZE = 80  # pixels; InceptionV3 takes no less than 75
 

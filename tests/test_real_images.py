@@ -6,7 +6,7 @@ from sklearn.preprocessing import StandardScaler
 
 from bloodcell.data import catalog, quality
 from bloodcell.data.dataset import subsample
-from bloodcell.data.pixels import Pixels, decode_images
+from bloodcell.data.pixels import Input, decode_images
 from bloodcell.data.splits import apply_published_split, check_split, hold_out
 from bloodcell.models.backbones import compute_features, load_frozen_backbone
 
@@ -46,7 +46,7 @@ def test_lisc_excludes_mixed_fields(real_data):
 
 
 def test_imagenet_features_tell_the_cells_apart(real_data, tmp_path, own_home):
-    from bloodcell.training.recipes import BACKBONES, find_weights_file
+    from bloodcell.models.weights import BACKBONES, find_weights_file
 
     if find_weights_file(BACKBONES["MobileNetV2"]) is None:
         import pytest
@@ -54,7 +54,7 @@ def test_imagenet_features_tell_the_cells_apart(real_data, tmp_path, own_home):
         pytest.skip("needs MobileNetV2's ImageNet weights in BLOODCELL_DATA/weights")
     entry, root, usable, _ = usable_images("pbc")
     split = check_split(hold_out(subsample(usable, 800)))
-    cache = decode_images(split, root, Pixels(128), tmp_path)
+    cache = decode_images(split, root, Input(128), tmp_path)
     vectors = compute_features(load_frozen_backbone("MobileNetV2", 128)[0], cache, tmp_path)[:]
     train, test = split["split"] == "train", split["split"] == "test"
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, C=0.01)).fit(vectors[train], split["label"][train])

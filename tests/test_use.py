@@ -23,7 +23,7 @@ from bloodcell.models.layers import SEARCH_GRID, CutNucleus
 from bloodcell.pretrained import export
 from bloodcell.pretrained.model import PRETRAINED_FOLDER, _quick, classify_cells, load_pretrained, pad_to_square, read_cell_image
 from bloodcell.pretrained.runtimes import INPUT_SIDE, keras_predictor, load_predictor
-from bloodcell.training.adaptation import refine_transductively
+from bloodcell.pretrained.transductive import refine_transductively
 
 
 @pytest.fixture(scope="module")

@@ -23,16 +23,17 @@ from PIL import Image
 from bloodcell.core.config import BloodcellError, cache_root, home
 from bloodcell.core.runs import write_table
 from bloodcell.data import catalog, dataset, synthetic
-from bloodcell.data.pixels import Pixels, RowView, decode_images
+from bloodcell.data.pixels import Input, RowView, decode_images
 from bloodcell.data.quality import exclude_unusable
 from bloodcell.models.augment import RandomAffine
 from bloodcell.models.backbones import attach_head, build_head, compute_features, load_frozen_backbone
+from bloodcell.papers.registry import ASGHAR_FROZEN, KHALIL
 from bloodcell.pretrained import export
 from bloodcell.pretrained.commands import DEFAULT_MODEL
 from bloodcell.pretrained.model import PretrainedModel, load_pretrained
 from bloodcell.pretrained.runtimes import Predictor, keras_predictor, load_predictor
 from bloodcell.training.loop import fit_network
-from bloodcell.training.recipes import ASGHAR_FROZEN, KHALIL
+from bloodcell.training.recipes import Recipe
 
 SIZE, BATCH = 128, 64
 BRIEF = "--brief" in sys.argv[1:]
@@ -63,7 +64,7 @@ def bench_augmentation(root: Path, usable: pd.DataFrame, cache: RowView) -> dict
     "The augmentation of Khalil and Abu-Naser (2022): from the cache through our layer, against ImageDataGenerator from the files."
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
-    rng, layer = np.random.default_rng(0), tf.function(partial(RandomAffine(**KHALIL.augmentation), training=True))
+    rng, layer = np.random.default_rng(0), tf.function(partial(RandomAffine(**KHALIL.augmentation.affine), training=True))
     ours = rate(lambda: layer(cache[np.sort(rng.choice(len(cache), BATCH, replace=False))]).numpy(), BATCH)
     generator = ImageDataGenerator(
         rotation_range=30, width_shift_range=0.2, height_shift_range=0.2, horizontal_flip=True, vertical_flip=True
@@ -91,7 +92,7 @@ def bench_decoding(root: Path, usable: pd.DataFrame) -> dict:
     some = usable.sample(min(2000, len(usable)), random_state=0)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
-        decode_images(some, root, Pixels(SIZE), folder)
+        decode_images(some, root, Input(SIZE), folder)
         ours = len(some) / (time.perf_counter() - start)
     start = time.perf_counter()
     for path in some["path"]:
@@ -108,6 +109,11 @@ def bench_decoding(root: Path, usable: pd.DataFrame) -> dict:
     }
 
 
+def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
+    "The recipe with another number of epochs."
+    return replace(recipe, schedule=replace(recipe.schedule, epochs=(epochs,)))
+
+
 def bench_head(usable: pd.DataFrame, cache: RowView, codes: np.ndarray) -> dict:
     "Epochs of head training on cached features against training through the frozen backbone."
     backbone, source = load_frozen_backbone("MobileNetV2", SIZE, weights="imagenet or random")
@@ -118,15 +124,15 @@ def bench_head(usable: pd.DataFrame, cache: RowView, codes: np.ndarray) -> dict:
         vectors = compute_features(backbone, cache, folder)
         extraction = time.perf_counter() - start
         start = time.perf_counter()
-        top, recipe = build_head(1280, int(codes.max()) + 1), replace(ASGHAR_FROZEN[0], epochs=(epochs,))
+        top, recipe = build_head(1280, int(codes.max()) + 1), with_epochs(ASGHAR_FROZEN[0], epochs)
         fit_network(top, recipe, vectors, codes, train, validation, 0, Path(folder) / "head.npz")
         ours = time.perf_counter() - start
     few = train[:512]  # two epochs over a part: the backbone's time grows with the number of images
     model = attach_head(backbone, build_head(1280, int(codes.max()) + 1))
     with tempfile.TemporaryDirectory() as folder:
-        fit_network(model, replace(recipe, epochs=(1,)), cache, codes, few[:128], few[:128], 0, Path(folder) / "warm.npz")
+        fit_network(model, with_epochs(recipe, 1), cache, codes, few[:128], few[:128], 0, Path(folder) / "warm.npz")
         start = time.perf_counter()
-        fit_network(model, replace(recipe, epochs=(2,)), cache, codes, few, few[:1], 0, Path(folder) / "through.npz")
+        fit_network(model, with_epochs(recipe, 2), cache, codes, few, few[:1], 0, Path(folder) / "through.npz")
         through = (time.perf_counter() - start) / 2 * len(train) / len(few) * epochs
     return {
         "what": f"{epochs} epochs of a linear head on {len(train):,} images, seconds",
@@ -148,15 +154,17 @@ def bench_training() -> dict:
 import tempfile
 from dataclasses import replace
 import numpy as np
-from bloodcell import models, train
-from bloodcell.recipes import FINE_TUNED
-{"" if kept else "train.keep_memory = lambda: False"}
-recipe = replace(FINE_TUNED, weights="random", balanced=None, epochs=({1 if BRIEF else 4},))
+from bloodcell.papers.registry import ABLATION_BASE
+from bloodcell.training import loop
+{"" if kept else "loop.retain_freed_memory = lambda: False"}
+network, sampling = replace(ABLATION_BASE.network, weights="random"), replace(ABLATION_BASE.sampling, images_per_epoch=None)
+once = replace(ABLATION_BASE.schedule, epochs=(1,))
+recipe = replace(ABLATION_BASE, network=network, sampling=sampling, schedule=replace(once, epochs=({1 if BRIEF else 4},)))
 pixels, codes = np.random.default_rng(0).integers(0, 255, (256, 64, 64, 3), "uint8"), np.arange(256, dtype="int32") % 8
-network, _ = models.build(recipe, 8)
+network, _ = loop.build_network(recipe, 8)
 with tempfile.TemporaryDirectory() as folder:
-    train.fit(network, replace(recipe, epochs=(1,)), pixels, codes, np.arange(64), np.arange(8), 0, folder + "/warm.npz")
-    print(train.fit(network, recipe, pixels, codes, np.arange(256), np.arange(8), 0, folder + "/state.npz")[1])
+    loop.fit_network(network, replace(recipe, schedule=once), pixels, codes, np.arange(64), np.arange(8), 0, folder + "/warm.npz")
+    print(loop.fit_network(network, recipe, pixels, codes, np.arange(256), np.arange(8), 0, folder + "/state.npz")[1])
 """
         done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
         took.append(float(done.stdout.split()[-1]))
@@ -175,12 +183,12 @@ def peak_memory(rows: int) -> float:
     "Peak resident MiB of a process, imports included, that fills and reads a cache of `rows` images."
     program = """
 import resource, sys, tempfile, pathlib, numpy as np, pandas as pd
-from bloodcell import images
+from bloodcell.data.pixels import Input, decode_images
 root, rows = pathlib.Path(sys.argv[1]), int(sys.argv[2])
 names = sorted(root.iterdir())
 manifest = pd.DataFrame({"path": [names[n % len(names)].name for n in range(rows)], "sha256": [f"{n:064}" for n in range(rows)]})
 with tempfile.TemporaryDirectory(dir=sys.argv[3]) as folder:
-    cache = images.build(manifest, root, images.Pixels(128), folder)
+    cache = decode_images(manifest, root, Input(128), folder)
     order = np.random.default_rng(0).permutation(rows)
     for start in range(0, rows, 64):
         cache[order[start:start + 64]]
@@ -262,7 +270,7 @@ def bench_start() -> dict:
 
 def main() -> None:
     name, root, usable = find_images()
-    cache = decode_images(usable, root, Pixels(SIZE))
+    cache = decode_images(usable, root, Input(SIZE))
     codes = usable["label"].astype("category").cat.codes.to_numpy("int32")
     print(f"{len(usable):,} images of {name}, {os.cpu_count()} cores, Keras on {keras.config.backend()}", flush=True)
     rows = []

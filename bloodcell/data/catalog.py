@@ -72,7 +72,7 @@ class CatalogEntry:
     between the root and the class folders; `subclass` and `group` are patterns whose first group is read from the file's name; `groups` is
     a table in this package that says which images belong together; `listing` a table with path, label and group, of one's own, of the
     archive (relative to its root) or of this package, in place of folders; `folder` is where the archive lies, if not under the set's name;
-    `masks` is a folder with a PNG for each image, white where the cell is; `preparation` changes `bloodcell.data.pixels.Pixels` for every
+    `masks` is a folder with a PNG for each image, white where the cell is; `preparation` changes `bloodcell.data.pixels.Input` for every
     network alike; `doubtful` names classes many of whose labels are wrong."""
 
     name: str
@@ -164,7 +164,7 @@ _OF_THE_PAPERS = (
         {"baso": "basophil", "eosi": "eosinophil", "lymp": "lymphocyte", "mono": "monocyte", "neut": "neutrophil", "mixt": ""},
         not_used={"mixt": "shows cells of several classes"},
         masks="output",
-        preparation={"crop": "cell", "contrast": True},
+        preparation={"view": "cell", "contrast": True},
         note="Whole fields of view with one labelled cell each; the masks in `output/` say where it is. Every network gets the cell "
         "cut out with its mask, "
         "its contrast stretched: at 60 px a whole field differs from plain grey by 4 levels of 255 (SD), and nothing is learned "
@@ -184,7 +184,7 @@ _OTHER_LABORATORIES = (
         folder="kaggle",
         base="dataset-master/dataset-master",
         listing=str(PACKAGE_FOLDER / "data/kaggle_photographs.csv"),
-        preparation={"crop": "nucleus", "anywhere": True},
+        preparation={"view": "nucleus", "anywhere": True},
         note="The photographs that Kaggle's copies were made from, those with one labelled white cell; photographs that overlap are "
         "one group.",
     ),

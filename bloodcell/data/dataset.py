@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold
 
-from .pixels import Pixels, RowView, decode_images
+from .pixels import Input, RowView, decode_images
 from . import audit, catalog, duplicates, quality, splits, synthetic
 from ..core.config import BloodcellError, cache_root, file_lock, rng_for
 from ..core.runs import Run, code_version, write_table
@@ -174,13 +174,13 @@ class SplitImages:
 class ReadableImages(SplitImages):
     "Split images and the way to their pixels; see `SplitImages` for the fields."
 
-    def prepared(self, wanted: Pixels, site: str = "") -> Pixels:
+    def prepared(self, wanted: Input, site: str = "") -> Input:
         """The pixels a network gets of a site (default: the first): as wanted, with the preparation that its data set prescribes for all
         networks. Another crop than the whole image is kept."""
         entry = self.sites[site][0] if site else self.entry
-        return replace(wanted, **{name: value for name, value in entry.preparation.items() if name != "crop" or wanted.crop == "whole"})
+        return replace(wanted, **{name: value for name, value in entry.preparation.items() if name != "view" or wanted.view == "whole"})
 
-    def pixels(self, wanted: Pixels) -> RowView:
+    def pixels(self, wanted: Input) -> RowView:
         "The pixels of all images, prepared, in their order: decoded once, and found by their content."
         roots = self.images["site"].map({site: str(root) for site, (_, root) in self.sites.items()})
         masks = [

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.config import BloodcellError
-from ..training.experiment import Outcome, group_outcomes, load_outcomes
+from ..training.outcomes import Outcome, group_outcomes, load_outcomes
 from .metrics import accuracy_difference, select_split, summarise_seeds
 from .uncertainty import holm_correction, paired_difference
 

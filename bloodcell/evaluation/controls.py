@@ -19,7 +19,7 @@ from sklearn.ensemble import RandomForestClassifier
 from ..training.classifiers import colour_features
 from ..core.config import rng_for, seed_for
 from ..data.dataset import Dataset
-from ..data.pixels import Pixels
+from ..data.pixels import Input
 from .metrics import bootstrap_interval, predictions_table, summarise_scores
 
 # %% ../../nbs/evaluation/03_controls.ipynb #cell6
@@ -62,7 +62,7 @@ def file_features(dataset: Dataset) -> np.ndarray:
 
 # %% ../../nbs/evaluation/03_controls.ipynb #cell9
 def _pixels(dataset: Dataset) -> np.ndarray:
-    return dataset.pixels(Pixels(CONTROL_SIZE))[np.arange(len(dataset.images))]
+    return dataset.pixels(Input(CONTROL_SIZE))[np.arange(len(dataset.images))]
 
 
 CONTROLS: dict[str, tuple[str, Callable[[Dataset], np.ndarray]]] = {
@@ -72,7 +72,7 @@ CONTROLS: dict[str, tuple[str, Callable[[Dataset], np.ndarray]]] = {
     "border": ("colours along the four edges", lambda dataset: border_features(_pixels(dataset))),
     "cell masked out": (
         "the image at 16 pixels without its middle",
-        lambda dataset: thumbnail_features(hide_cell(_pixels(dataset), HIDDEN_RADIUS[dataset.prepared(Pixels(CONTROL_SIZE)).crop])),
+        lambda dataset: thumbnail_features(hide_cell(_pixels(dataset), HIDDEN_RADIUS[dataset.prepared(Input(CONTROL_SIZE)).view])),
     ),
     "mean colour": ("mean and spread of each colour of the whole image", lambda dataset: colour_features(_pixels(dataset))),
     "image": ("the image at 16 pixels: no control, for comparison", lambda dataset: thumbnail_features(_pixels(dataset))),

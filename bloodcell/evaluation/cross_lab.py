@@ -20,8 +20,8 @@ from .calibration import correct_label_shift
 from ..training.classifiers import ensemble_predictions
 from ..core.config import BloodcellError, data_root, rng_for
 from ..data.dataset import HELD_OUT_PREFIX, Dataset
-from ..training.experiment import Outcome, group_outcomes
-from ..data.pixels import Pixels
+from ..training.outcomes import Outcome, group_outcomes
+from ..data.pixels import Input
 from .metrics import list_classes, select_split, most_probable_classes, predictions_table
 from .uncertainty import MIN_CLASS_CELLS, cluster_bootstrap_interval, count_by_group, macro_f1_from_counts
 
@@ -36,7 +36,7 @@ def measure_laboratories(
     rows = np.concatenate(
         [rng_for(seed, "measured", site).permutation(np.flatnonzero(dataset.images["site"] == site))[:count] for site in dataset.sites]
     )
-    pixels = dataset.pixels(Pixels(size))
+    pixels = dataset.pixels(Input(size))
     found = [measure_nucleus(pixels[row]) for row in tqdm(rows, desc="measuring cells", leave=False)]
     table = pd.concat([dataset.images.iloc[rows][["site", "label"]].reset_index(drop=True), pd.DataFrame(found)], axis=1)
     return table.dropna(ignore_index=True)
@@ -214,7 +214,7 @@ def predict_other_dataset(
     known = other.with_images(other.images[other.images["label"].isin(classes)].assign(split="test"))
     if known.images.empty:
         raise BloodcellError(f"{outcome.key} knows {', '.join(classes)}, and {other.title} has none of them")
-    probabilities = predict_rows(outcome.network(), known.pixels(outcome.recipe.pixels), np.arange(len(known.images)))
+    probabilities = predict_rows(outcome.network(), known.pixels(outcome.recipe.input), np.arange(len(known.images)))
     return predictions_table(known.images, probabilities, classes)
 
 

@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['NETWORKS', 'layers_table', 'sravani2023_cnn', 'khalil2022_scratch', 'asghar2023_cnn', 'khalil2022',
-           'has_frozen_start', 'split_frozen', 'jarjees2022', 'fine_tuned', 'build_network', 'build_feature_network',
-           'compute_logits']
+           'has_frozen_start', 'split_frozen', 'jarjees2022', 'fine_tuned', 'build_feature_network', 'compute_logits']
 
 # %% ../../nbs/models/03_networks.ipynb #cell3
 from collections.abc import Callable
@@ -16,7 +15,7 @@ import pandas as pd
 from keras import layers
 
 from ..core.config import BloodcellError
-from ..training.recipes import Recipe, get_backbone
+from .weights import get_backbone
 from .backbones import LITE_SIZES, Preprocess, load_backbone, unfreeze_last_block
 
 # %% ../../nbs/models/03_networks.ipynb #cell5
@@ -200,24 +199,6 @@ NETWORKS: dict[str, Callable] = {
     "jarjees2022": jarjees2022,
     "fine_tuned": fine_tuned,
 }
-
-
-def build_network(
-    recipe: Recipe,  # of the method `network`
-    classes: int,
-    seed: int = 0,  # of random backbone weights, where the recipe allows them
-) -> tuple[keras.Model, str]:
-    """The untrained network of a recipe, and where its weights came from (`none` for a network from scratch). Raises `NoWeights`, and
-    `BloodcellError` for an unknown network."""
-    if recipe.network not in NETWORKS:
-        raise BloodcellError(
-            f"recipe {recipe.name!r} names the network {recipe.network!r}: choose one of {', '.join(NETWORKS)}, or add it to NETWORKS"
-        )
-    if not recipe.backbone:
-        return NETWORKS[recipe.network](classes, recipe.pixels.size, **recipe.arguments), "none"
-    return NETWORKS[recipe.network](
-        classes, recipe.pixels.size, backbone=recipe.backbone, weights=recipe.weights, seed=seed, **recipe.arguments
-    )
 
 # %% ../../nbs/models/03_networks.ipynb #cell39
 def build_feature_network(network: keras.Sequential) -> keras.Model:

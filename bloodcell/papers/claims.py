@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from ..data.catalog import CLASSES
-from ..training.experiment import DID_NOT_TRAIN, Outcome, group_outcomes
+from ..training.outcomes import AT_CHANCE, Outcome, group_outcomes
 from ..evaluation.metrics import compute_intervals
-from ..training.recipes import PAPERS, get_recipe
+from .registry import PAPERS, get_recipe
 from ..data.splits import PROTOCOLS
 
 # %% ../../nbs/papers/01_claims.ipynb #cell6
@@ -186,7 +186,7 @@ def _stage(claim: Claim, outcomes: Sequence[Outcome]) -> list[float]:
     "The value at the end of a stage of the training, from the histories."
     metric, _, stage = claim.metric.partition(", stage ")
     column = {"training accuracy": "accuracy", "validation F-score": "val_f1_score"}[metric]
-    return [float(one.history[column].iloc[sum(one.record["recipe"]["epochs"][: int(stage)]) - 1]) for one in outcomes]
+    return [float(one.history[column].iloc[sum(one.record["recipe"]["schedule"]["epochs"][: int(stage)]) - 1]) for one in outcomes]
 
 # %% ../../nbs/papers/01_claims.ipynb #cell12
 def _measure(claim: Claim, outcomes: Sequence[Outcome], cache: dict) -> list[Measurement]:
@@ -198,8 +198,8 @@ def _measure(claim: Claim, outcomes: Sequence[Outcome], cache: dict) -> list[Mea
         "seeds": len(outcomes),
         "weights": first.weights,
         "whole": first.record["whole"],
-        "differs": first.recipe.differs,
-        "relative": bool(first.recipe.stands_in_for),
+        "differs": first.recipe.paper.deviation,
+        "relative": bool(first.recipe.paper.substitute_for),
     }
     if ", stage " in claim.metric:
         values = _stage(claim, outcomes)
@@ -328,7 +328,7 @@ def claims_table(
                 [one for one in found if one.status == "run"]
                 for (name, protocol), found in grouped.items()
                 if protocol in PROTOCOLS  # folds and other acquisitions are questions of ours
-                and claim.recipe in (name, found[0].recipe.held_against)
+                and claim.recipe in (name, found[0].recipe.paper.compared_with)
             ]
         )
         found = [measured for same in ran if same for measured in _measure(claim, same, cache)]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .claims import ASGHAR_ACCURACY, ASGHAR_CLASSES, ASGHAR_TABLE_4, JARJEES_FIGURE_5
-from ..training.recipes import PAPERS
+from .registry import PAPERS
 
 # %% ../../nbs/papers/02_consistency.ipynb #3a51244c
 PBC_COUNTS = {

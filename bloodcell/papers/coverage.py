@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..training.experiment import Outcome
-from ..training.recipes import PAPERS, RECIPES
+from ..training.outcomes import Outcome
+from .registry import PAPERS, RECIPES
 from ..reporting.archive import select_best_outcomes
 
 # %% ../../nbs/papers/03_coverage.ipynb #cell17
@@ -37,7 +37,7 @@ class PaperOutput:
         own = [one for one in found if one.recipe.name == self.recipe and one.status == "run"]
         if own:
             return "exact" if any(one.record["whole"] for one in own) else "exact, with fewer epochs or images"
-        others = [recipe for recipe in ran if self.recipe in (recipe.held_against, recipe.stands_in_for)]
+        others = [recipe for recipe in ran if self.recipe in (recipe.paper.compared_with, recipe.paper.substitute_for)]
         return f"stand-in: {others[0].differs or others[0].title}" if others else "not run"
 
 # %% ../../nbs/papers/03_coverage.ipynb #cell18

@@ -28,7 +28,7 @@ from ..plots import charts, comparisons
 from ..data import catalog, quality
 from ..core.config import BloodcellError, atomic_write
 from ..data.dataset import read_manifest
-from ..data.pixels import Pixels
+from ..data.pixels import Input
 from ..evaluation.cross_lab import score_laboratory
 from ..core.runs import write_table
 
@@ -146,7 +146,7 @@ def read_input_square(entry: catalog.CatalogEntry, root: Path, path: str, mask: 
     "The square that the preset gets: uint8, (SIDE, SIDE, 3). Of a data set of whole fields of view, around the cell that is meant."
     if not entry.preparation:
         return pad_to_square(read_cell_image(root / path, smallest=1))
-    pixels = Pixels(INPUT_SIDE, "nucleus", anywhere=bool(entry.preparation.get("anywhere")))
+    pixels = Input(INPUT_SIDE, "nucleus", anywhere=bool(entry.preparation.get("anywhere")))
     return pixels.read(root / path, root / catalog.mask_path(entry, path) if mask else None)
 
 
@@ -194,7 +194,7 @@ def evaluate_pretrained(
 def _refined(table: pd.DataFrame, features: np.ndarray, known: np.ndarray) -> pd.DataFrame | None:
     """The rows of known cells in the predictions table after all cells explained each other by their features (n, d); None where they are
     too few."""
-    from bloodcell.training.adaptation import MIN_TRANSDUCTIVE_CELLS, refine_transductively  # not above: it imports Keras
+    from bloodcell.pretrained.transductive import MIN_TRANSDUCTIVE_CELLS, refine_transductively  # not above: it imports Keras
 
     if len(table) < MIN_TRANSDUCTIVE_CELLS:
         return None

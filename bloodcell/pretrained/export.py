@@ -229,7 +229,7 @@ def export_pretrained(
 
 # %% ../../nbs/pretrained/04_export.ipynb #cell12
 def make_extreme_images() -> np.ndarray:
-    """Pixels that no camera takes: black, white, even grey, noise, a chessboard, one bright pixel, red alone, a ramp: float32, (8, SIDE,
+    """Input that no camera takes: black, white, even grey, noise, a chessboard, one bright pixel, red alone, a ramp: float32, (8, SIDE,
     SIDE, 3), 0-255."""
     side, rng = INPUT_SIDE, rng_for(0, "hostile pixels")
     chess = (np.indices((side, side)).sum(axis=0) % 2 * 255)[..., None].repeat(3, axis=2)

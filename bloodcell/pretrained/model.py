@@ -225,8 +225,8 @@ def read_cell_image(path: str | Path, smallest: int = 64) -> Image.Image:
 
 
 def _together(preset: PretrainedModel, images: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    "Probabilities and strangeness of cells of one laboratory that explain each other: `bloodcell.training.adaptation.refine_transductively`."
-    from bloodcell.training.adaptation import check_cell_count, refine_transductively  # not above: it imports Keras
+    "Probabilities and strangeness of cells of one laboratory that explain each other: `bloodcell.pretrained.transductive.refine_transductively`."
+    from bloodcell.pretrained.transductive import check_cell_count, refine_transductively  # not above: it imports Keras
 
     check_cell_count(len(images))
     probabilities, strange, features = predict_batches(average_orientations(preset.with_features), np.stack(images))
@@ -241,7 +241,7 @@ def classify_cells(
 ) -> pd.DataFrame:
     """One row per image: `class`, `probability`, `set` (the classes that include the right one 99 times in a hundred), `strangeness`,
     `known` (whether it is like the cells that were trained on), and `p_<class>`. Together, the cells explain each other by
-    `bloodcell.training.adaptation.refine_transductively`; with a count, the probabilities are then brought to it by `bloodcell.evaluation.calibration.apply_class_prior`. Both raise
+    `bloodcell.pretrained.transductive.refine_transductively`; with a count, the probabilities are then brought to it by `bloodcell.evaluation.calibration.apply_class_prior`. Both raise
     `BloodcellError` for too few images, and neither leaves calibrated probabilities."""
     if together:
         probabilities, strange = _together(preset, images)

@@ -33,10 +33,11 @@ from ..core.config import BloodcellError, atomic_write, rng_for
 from ..data.dataset import Dataset
 from ..training.experiment import apply_recipe
 from ..models.layers import CutNucleus, Strangeness
-from ..data.pixels import Pixels
+from ..data.pixels import Input
 from ..evaluation.metrics import predictions_table, summarise_scores
 from .model import INPUT_MEASURES, measure_cell
-from ..training.recipes import Recipe, get_recipe
+from ..training.recipes import Recipe
+from ..papers.registry import get_recipe
 from ..core.runs import describe_environment, read_json, write_json, write_table
 from .runtimes import OUTPUT_NAMES, INPUT_SIDE, predict_batches, average_orientations, make_orientations
 from ..training.loop import MAX_OVERSAMPLING
@@ -46,7 +47,7 @@ PRETRAINED_RECIPE = replace(
     get_recipe("fine_tuned_other_cameras"),
     name="preset",
     title="EfficientNet-Lite0 behind the search for the nucleus",
-    pixels=Pixels(96, "nucleus", diameters=2.0),
+    pixels=Input(96, "nucleus", diameters=2.0),
     balanced=8000,
     epochs=(8,),
     decay=False,
@@ -180,7 +181,7 @@ class TrainedNetwork:
 
 def _stage(recipe: Recipe, data: Dataset, squares: np.ndarray, seed: int, folder: Path, before: TrainedNetwork | None) -> TrainedNetwork:
     "One stage of the training, from the weights of the one before it."
-    size = recipe.pixels.size
+    size = recipe.input.size
     set_seed(seed)
     network, weights = networks.build_network(recipe, len(data.classes), seed)
     if before:
@@ -206,9 +207,9 @@ def train_pretrained(
     `folder` then has `preset.keras`, its twin `preset.onnx` where tf2onnx is installed, `predictions.csv`, `history.csv` and
     `record.json`."""
     folder, data = Path(folder), apply_recipe(stages[0], dataset)
-    rows, trained = data.pixels(Pixels(INPUT_SIDE)), None
+    rows, trained = data.pixels(Input(INPUT_SIDE)), None
     for recipe in stages:
-        squares = crop_squares(rows, cut := CutNucleus(recipe.pixels.size, recipe.pixels.diameters, name="cut"))
+        squares = crop_squares(rows, cut := CutNucleus(recipe.input.size, recipe.input.diameters, name="cut"))
         trained = _stage(recipe, data, squares, seed, folder, trained)
     write_table(trained.history, folder / "history.csv")
     about = {
@@ -296,7 +297,7 @@ def adapt_pretrained(
 def _pictures(dataset: Dataset):
     "All images as a preset gets them, (n, SIDE, SIDE, 3): as their data set prescribes, or else as `predict` reads them."
     if any(entry.preparation for entry, _ in dataset.sites.values()):
-        return dataset.pixels(Pixels(INPUT_SIDE))
+        return dataset.pixels(Input(INPUT_SIDE))
     places = zip(dataset.images["site"], dataset.images["path"], strict=True)
     return np.stack(
         [

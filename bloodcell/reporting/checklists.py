@@ -8,15 +8,17 @@ __all__ = ['PEOPLE', 'CLAIM_ITEMS', 'TRIPOD_ITEMS', 'REFORMS_ITEMS', 'CHECKLISTS
 
 # %% ../../nbs/reporting/05_checklists.ipynb #cell3
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import pandas as pd
 
 from ..core.config import BloodcellError
 from ..data.audit import Audit
 from ..data.catalog import CATALOG, CatalogEntry
-from ..training.experiment import Outcome
+from ..training.outcomes import Outcome
 from ..evaluation.metrics import compute_confusion, select_split, summarise_seeds, compute_class_scores
-from ..training.recipes import PAPERS
+from ..papers.registry import PAPERS
+from ..training.recipes import Recipe
 
 # %% ../../nbs/reporting/05_checklists.ipynb #cell6
 PEOPLE = {
@@ -134,12 +136,21 @@ REFORMS_ITEMS = {
 CHECKLISTS = {"CLAIM 2024": CLAIM_ITEMS, "TRIPOD+AI": TRIPOD_ITEMS, "REFORMS": REFORMS_ITEMS}
 
 # %% ../../nbs/reporting/05_checklists.ipynb #cell8
+def _augmentation(recipe: Recipe) -> str:
+    "The random changes of the training images, in words."
+    kinds = asdict(recipe.augmentation)
+    return (
+        "; ".join(f"{kind} ({', '.join(f'{name} {value}' for name, value in ranges.items())})" for kind, ranges in kinds.items() if ranges)
+        or "none"
+    )
+
+
 def _about_data(same: Sequence[Outcome]) -> dict[str, str]:
     "Source, preparation and split."
     record, table = same[0].record, same[0].predictions
     entry, facts, overlap = CATALOG.get(record["data"]["data"]), record["data"], record["test_overlap"]
-    used, test = facts["images"], select_split(table, "test")
-    counts = table["label"].value_counts()
+    used, test, sampling = facts["images"], select_split(table, "test"), same[0].recipe.sampling
+    counts = pd.Series(facts["labels"]) if "labels" in facts else table["label"].value_counts()
     counted = ", ".join(f"{n:,} {part}" for part, n in used.items())
     copies = f"{overlap['overlap']:,} of {overlap['evaluated']:,} test images show a cell, photograph, slide or patient that was trained on"
     return {
@@ -149,8 +160,8 @@ def _about_data(same: Sequence[Outcome]) -> dict[str, str]:
         "retrospective": "Retrospective: images that existed before the study.",
         "eligible": f"{sum(used.values()):,} images were used and {facts['excluded']:,} excluded, each with its reason in "
         "`tables/excluded.csv` of the run. Nothing was imputed.",
-        "preprocessing": f"Pixels: {same[0].pixels}. Augmentation: {record['recipe']['augmentation'] or 'none'}.",
-        "subset": f"At most {record['recipe']['images']:,} images." if record["recipe"]["images"] else "All images that were not excluded.",
+        "preprocessing": f"Input: {same[0].input_name}. Augmentation: {_augmentation(same[0].recipe)}.",
+        "subset": f"At most {sampling.images:,} images." if sampling.images else "All images that were not excluded.",
         "labels": f"The labels of the data set: {', '.join(facts['classes'])}. They were taken as they are.",
         "split": f"Protocol {facts['protocol']}, seed {facts['split_seed']}: {counted}. Hash of the split {facts['split_hash'][:12]}, of "
         f"the data {facts['data_hash'][:12]}.",
@@ -163,16 +174,16 @@ def _about_data(same: Sequence[Outcome]) -> dict[str, str]:
 # %% ../../nbs/reporting/05_checklists.ipynb #cell9
 def _about_model(same: Sequence[Outcome]) -> dict[str, str]:
     "What was trained, and how."
-    record, recipe = same[0].record, same[0].record["recipe"]
-    place, paper = record["environment"], PAPERS.get(same[0].recipe.paper)
+    record, recipe, schedule = same[0].record, same[0].recipe, same[0].recipe.schedule
+    place, paper = record["environment"], PAPERS.get(same[0].recipe.paper.key)
     history, run = same[0].history, same[0].folder.parents[3]
     packages = ", ".join(f"{name} {version}" for name, version in place["packages"].items())
     answers = {
-        "objective": f"{record['title']}: naming {len(record['data']['classes'])} kinds of blood cell on images."
+        "objective": f"{recipe.title}: naming {len(record['data']['classes'])} kinds of blood cell on images."
         + (f" It re-runs {paper.short}, {paper.title}." if paper else ""),
-        "model": f"{record['title']}; method: {recipe['method']}"
+        "model": f"{recipe.title}; method: {recipe.method}"
         + (f"; {record['parameters']:,} parameters" if "parameters" in record else "")
-        + (f"; members: {', '.join(recipe['members'])}" if recipe["members"] else "")
+        + (f"; members: {', '.join(member.name for member in recipe.members)}" if recipe.members else "")
         + ".",
         "weights": f"First weights: {record.get('weights', 'none')}; trainings with seeds {', '.join(str(one.seed) for one in same)}.",
         "software": f"Python {place['python']}, {packages}, Keras on {place['keras_backend']}; {place['cpu']}, "
@@ -189,9 +200,9 @@ def _about_model(same: Sequence[Outcome]) -> dict[str, str]:
     }
     if history is not None:
         answers["training"] = (
-            f"{len(history)} of {sum(recipe['epochs'])} epochs, batches of {recipe['batch_size']}, learning rate "
-            f"{recipe['learning_rate']}, loss {recipe['loss']}. "
-            f"Open in the paper, chosen here: {record.get('chosen') or 'nothing'}"
+            f"{len(history)} of {sum(schedule.epochs)} epochs, batches of {schedule.batch_size}, learning rate "
+            f"{schedule.learning_rate}, loss {schedule.loss}. "
+            f"Open in the paper, read here as: {recipe.paper.readings or 'nothing'}"
         )
         answers["selection"] = (
             f"The epoch with the lowest validation loss was kept: {same[0].kept_epoch}. The test images took no part. "

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 from ..core.config import Profile
 from ..data.dataset import HELD_OUT_PREFIX, Dataset
-from ..training.experiment import Experiment, Outcome, fingerprint, run_experiment
-from ..training.recipes import ACROSS, RECIPES, Recipe, get_recipe
+from ..training.outcomes import Experiment, Outcome
+from ..training.experiment import fingerprint, run_experiment
+from ..papers.registry import HELD_OUT_RECIPES, RECIPES, get_recipe
+from ..training.recipes import Recipe, scale_recipe
 from ..core.runs import Run
 from ..data.splits import count_overlap
 
@@ -23,9 +25,9 @@ def is_admitted(recipe: Recipe, profile: Profile) -> bool:
     not."""
     if profile.backbones is not None and not recipe.backbones <= set(profile.backbones):
         return False
-    if recipe.held_against and not recipe.stands_in_for and not profile.readings:
+    if recipe.paper.compared_with and not recipe.paper.substitute_for and not profile.readings:
         return False
-    return not recipe.stands_in_for or not is_admitted(get_recipe(recipe.stands_in_for), profile)
+    return not recipe.paper.substitute_for or not is_admitted(get_recipe(recipe.paper.substitute_for), profile)
 
 
 def is_worth_running(protocol: str, dataset: Dataset) -> bool:
@@ -45,12 +47,12 @@ def list_protocols(recipe: Recipe, sites: Sequence[str]) -> tuple[str, ...]:
 def select_recipes(dataset: Dataset, profile: Profile, names: Iterable[str] | None = None) -> Iterator[tuple[Recipe, Dataset]]:
     """What a profile runs of these recipes (default: all that are for one site, or for several) on a group-disjoint data set: each recipe,
     scaled, with the data set as one of its protocols splits it."""
-    names = names or (RECIPES if len(dataset.sites) == 1 else ACROSS)
+    names = names or (RECIPES if len(dataset.sites) == 1 else HELD_OUT_RECIPES)
     for recipe in map(get_recipe, names):
-        same = recipe.labels == "ten" and set(dataset.ten_classes().classes) == set(dataset.classes)
+        same = recipe.sampling.labels == "ten" and set(dataset.ten_classes().classes) == set(dataset.classes)
         for protocol in list_protocols(recipe, dataset.sites) if is_admitted(recipe, profile) and not same else ():
             if is_worth_running(protocol, dataset):
-                yield recipe.scaled(profile), dataset.split_by(protocol)
+                yield scale_recipe(recipe, profile), dataset.split_by(protocol)
 
 
 def list_skipped_recipes(profile: Profile) -> dict[str, str]:
@@ -58,7 +60,7 @@ def list_skipped_recipes(profile: Profile) -> dict[str, str]:
     return {
         recipe.name: f"not run: profile {profile.name} leaves {', '.join(sorted(recipe.backbones))} out"
         for recipe in RECIPES.values()
-        if not is_admitted(recipe, profile) and not recipe.stands_in_for and not recipe.held_against
+        if not is_admitted(recipe, profile) and not recipe.paper.substitute_for and not recipe.paper.compared_with
     }
 
 # %% ../../nbs/reporting/00_plan.ipynb #cell34
@@ -82,12 +84,17 @@ def plan_experiments(
             split.protocol,
             seed,
             fingerprint(recipe, split, seed),
-            tuple(Experiment(member, split.protocol, seed).key for member in recipe.members),
+            tuple(Experiment(need, split.protocol, seed).key for need in recipe.needs),
         )
         for recipe, split in select_recipes(dataset, profile)
         for seed in seeds
     ]
-    return sorted(found, key=lambda planned: len(planned.needs) > 0)
+    return sorted(found, key=lambda planned: _depth(planned.recipe))
+
+
+def _depth(recipe: Recipe) -> int:
+    "How many recipes have to be run before this one, one after the other."
+    return 1 + max(map(_depth, recipe.needs), default=-1)
 
 # %% ../../nbs/reporting/00_plan.ipynb #cell37
 def collect_outcomes(

@@ -14,10 +14,9 @@ import numpy as np
 
 from .card import score_stored_unknown
 from ..data.catalog import CATALOG
-from ..training.experiment import Outcome, group_outcomes
+from ..training.outcomes import Outcome, group_outcomes
 from ..evaluation.cross_lab import score_held_out, score_with_class_prior
 from ..evaluation.metrics import accuracy_difference, summarise_seeds
-from ..training.recipes import RECIPES, get_recipe
 from bloodcell.reporting.archive import (
     select_best_outcomes,
     load_stored_controls,
@@ -44,7 +43,7 @@ def _best(trained: dict[tuple[str, str], list[Outcome]], about: str) -> list[str
     score, same = scores[best], apart[best]
     times = "one training" if len(same) == 1 else f"{len(same)} trainings, standard deviation {_points(score['accuracy_sd'])} points"
     first = (
-        f"On {about}, *{get_recipe(name).title}* classifies {score['accuracy']:.1%} of {score['n']:,} test cells correctly "
+        f"On {about}, *{same[0].recipe.title}* classifies {score['accuracy']:.1%} of {score['n']:,} test cells correctly "
         f"({protocol}; {times}; "
         f"95 % interval over groups {score['ci_low']:.1%} to {score['ci_high']:.1%})."
     )
@@ -71,7 +70,7 @@ def _second(trained, scores, best) -> list[str]:
     difference = paired_difference([one.predictions for one in trained[best]], [one.predictions for one in trained[others[0]]])
     ends = f"{_points(difference['difference'])} points, 95 % interval {_points(difference['ci_low'])} to {_points(difference['ci_high'])}"
     decided = "is behind it by" if difference["ci_low"] > 0 else "cannot be told apart from it on these cells:"
-    return [f"The next, *{get_recipe(others[0][0]).title}*, {decided} {ends}."]
+    return [f"The next, *{trained[others[0]][0].recipe.title}*, {decided} {ends}."]
 
 # %% ../../nbs/reporting/04_summary.ipynb #babf9809
 def _splits(trained: dict[tuple[str, str], list[Outcome]]) -> list[str]:
@@ -84,7 +83,7 @@ def _splits(trained: dict[tuple[str, str], list[Outcome]]) -> list[str]:
         value, low, high = accuracy_difference([one.predictions for one in same], [one.predictions for one in apart])
         ends = f"{value * 100:+.1f} points of accuracy (95 % interval {low * 100:+.1f} to {high * 100:+.1f})"
         decided = "which may be chance" if low <= 0 <= high else "more than chance can explain"
-        lines.append(f"For *{get_recipe(name).title}*, splitting by *{protocol}* instead of *group-disjoint* is worth {ends}, {decided}.")
+        lines.append(f"For *{same[0].recipe.title}*, splitting by *{protocol}* instead of *group-disjoint* is worth {ends}, {decided}.")
     return lines
 
 
@@ -143,7 +142,8 @@ def _line(title: str, protocol: str, same: Sequence[Outcome]) -> str:
     if not trained:
         return f"{name}: {same[0].status}."
     score = summarise_seeds([one.predictions for one in trained])
-    planned, done = sum(RECIPES[same[0].recipe.name].epochs), [len(one.history) for one in trained if one.history is not None]
+    done = [len(one.history) for one in trained if one.history is not None]
+    planned = same[0].recipe.paper.epochs or sum(same[0].recipe.schedule.epochs)
     length = f", {int(np.median(done))} of {planned} epochs" if done else ""
     return (
         f"{name}: accuracy **{score['accuracy']:.3f}** ({score['ci_low']:.3f} to {score['ci_high']:.3f}), macro-F1 "
@@ -157,10 +157,11 @@ def summarise_other_laboratories(where: str | Path | None = None) -> str:
     if not outcomes:
         return _box([])
     table, lines, counts = score_held_out(outcomes), [], score_with_class_prior(outcomes).groupby("recipe")["after_count"].mean()
+    titles = {one.recipe.name: one.recipe.title for one in outcomes}
     for recipe, rows in table.groupby("recipe", sort=False):
         worst, best = rows.loc[rows["macro_f1"].idxmin()], rows.loc[rows["macro_f1"].idxmax()]
         lines.append(
-            f"{get_recipe(recipe).title}: macro-F1 **{rows['macro_f1'].mean():.2f}**, mean of {len(rows)} laboratories, each left "
+            f"{titles[recipe]}: macro-F1 **{rows['macro_f1'].mean():.2f}**, mean of {len(rows)} laboratories, each left "
             f"out once; from {worst['macro_f1']:.2f} ({worst['left_out']}) to {best['macro_f1']:.2f} ({best['left_out']}). With a "
             f"count of a hundred cells of the laboratory: {counts[recipe]:.2f}."
         )

@@ -18,10 +18,10 @@ import pandas as pd
 from ..plots import charts
 from ..evaluation import metrics
 from ..data.dataset import Dataset, prepare_dataset
-from ..training.experiment import DID_NOT_TRAIN, Outcome, group_outcomes, load_outcomes
+from ..training.outcomes import AT_CHANCE, Outcome, group_outcomes, load_outcomes
 from .plan import list_skipped_recipes, collect_outcomes
-from ..data.pixels import Pixels
-from ..training.recipes import get_recipe
+from ..data.pixels import Input
+from ..papers.registry import get_recipe
 from ..core.runs import Run, describe_environment, open_run
 from ..data.splits import FOLD_PREFIX, N_FOLDS, PROTOCOLS
 
@@ -36,7 +36,7 @@ RESULT_COLUMNS = [
     "n",
     "groups",
     "overlap",
-    "pixels",
+    "input",
     "epochs",
     "parameters",
     "weights",
@@ -51,17 +51,17 @@ def _facts(same: Sequence[Outcome]) -> dict:
     status = (
         states[0]
         if len(set(states)) == 1
-        else f"{DID_NOT_TRAIN}: {len(same) - trained} of {len(same)} seeds"
+        else f"{AT_CHANCE}: {len(same) - trained} of {len(same)} seeds"
         if all(one.has_predictions for one in same)
         else "; ".join(sorted(set(states)))
     )
-    epochs = sum(record["recipe"]["epochs"]) if same[0].history is not None else pd.NA
+    epochs = sum(same[0].recipe.schedule.epochs) if same[0].history is not None else pd.NA
     return {
         "recipe": same[0].recipe.name,
         "protocol": same[0].protocol,
         "status": status,
         "overlap": record["test_overlap"]["overlap"],
-        "pixels": same[0].pixels,
+        "input": same[0].input_name,
         "epochs": epochs,
         "parameters": record.get("parameters", pd.NA),
         "weights": record.get("weights", "none"),
@@ -83,6 +83,12 @@ def results_table(
     )
 
 # %% ../../nbs/reporting/01_workbench.ipynb #cell7
+def _training_accuracy(outcome: Outcome) -> float:
+    "The accuracy on training images, from the predictions, or from the record where these are not stored."
+    stored = outcome.record.get("training_accuracy")
+    return metrics.summarise_scores(outcome.predictions, "train")["accuracy"] if stored is None else stored
+
+
 def seeds_table(
     found: Sequence[Outcome],
     split: str = "test",
@@ -94,7 +100,7 @@ def seeds_table(
         if one.has_predictions:
             row |= metrics.summarise_scores(one.predictions, split)
             row |= {
-                "training_accuracy": metrics.summarise_scores(one.predictions, "train")["accuracy"],
+                "training_accuracy": _training_accuracy(one),
                 "training_majority": one.record["training_majority"],
                 "kept_epoch": one.kept_epoch,
             }
@@ -177,8 +183,8 @@ class OpenStudy:
         for name in names:
             if name in reasons:
                 print(f"{get_recipe(name).title}: {reasons[name]}")
-        for name, chosen in {one.recipe.name: one.recipe.chosen for one in found if one.recipe.chosen}.items():
-            print(f"{get_recipe(name).title}. Open in the paper, chosen here: {chosen}")
+        for name, readings in {one.recipe.name: one.recipe.paper.readings for one in found if one.recipe.paper.readings}.items():
+            print(f"{get_recipe(name).title}. Open in the paper, read here as: {readings}")
         for one in found:
             if not one.has_predictions:
                 print(f"{one.recipe.title}: {one.status}. {one.record.get('reason', '')}")
@@ -215,7 +221,7 @@ class Study(OpenStudy):
             _display(
                 self.save(
                     f"curves_{recipe}_{protocol}",
-                    charts.plot_learning_curves([one.history for one in same], title, first.record["recipe"]["epochs"]),
+                    charts.plot_learning_curves([one.history for one in same], title, first.record["recipe"]["schedule"]["epochs"]),
                 )
             )
 
@@ -253,7 +259,7 @@ class Study(OpenStudy):
     def pictures(self, paths: Sequence[str], size: int = 128) -> list[np.ndarray]:
         "Images of the data set by their paths: uint8, (size, size, 3) each."
         places = dict(zip(self.dataset.images["path"], range(len(self.dataset.images)), strict=True))
-        pixels = self.dataset.pixels(Pixels(size))
+        pixels = self.dataset.pixels(Input(size))
         return [pixels[places[path]] for path in paths]
 
     def introduce(self, protocols: Sequence[str]) -> None:

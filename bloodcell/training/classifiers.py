@@ -4,27 +4,24 @@
 
 # %% auto #0
 __all__ = ['CLASSIFIERS', 'COMBINERS', 'build_classifier', 'join_out_of_fold', 'average_probabilities', 'vote_majority',
-           'stack_probabilities', 'compute_stacking_loss', 'ensemble_predictions', 'stack_predictions', 'views_table',
-           'colour_features', 'build_colour_classifier']
+           'ensemble_predictions', 'colour_features', 'build_colour_classifier']
 
-# %% ../../nbs/training/01_classifiers.ipynb #cell3
-from collections.abc import Mapping, Sequence
-from itertools import combinations
+# %% ../../nbs/training/01_classifiers.ipynb #ea0a829c
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold, cross_val_score
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from ..core.config import BloodcellError, lookup
-from ..evaluation.metrics import list_classes, select_split, summarise_seeds, check_same_images
+from ..evaluation.metrics import list_classes, select_split, check_same_images
 
-# %% ../../nbs/training/01_classifiers.ipynb #cell5
+# %% ../../nbs/training/01_classifiers.ipynb #1b5771c9
 CLASSIFIERS = {
     "knn": lambda seed: KNeighborsClassifier(1, metric="euclidean"),
     "svm": lambda seed: SVC(kernel="poly", degree=3),
@@ -39,7 +36,7 @@ def build_classifier(
     "The untrained classifier of that name behind a scaler; raises `BloodcellError` for any other."
     return make_pipeline(StandardScaler(), lookup(CLASSIFIERS, name, "classifier")(seed))
 
-# %% ../../nbs/training/01_classifiers.ipynb #cell8
+# %% ../../nbs/training/01_classifiers.ipynb #fa6db794
 def join_out_of_fold(
     features: Sequence[np.ndarray],  # of all cells by each member, (n, d) each
     held_out: Sequence[np.ndarray],  # bool (n,): the training cells that each member did not train on
@@ -51,7 +48,7 @@ def join_out_of_fold(
         found[cells] = numbers[cells]
     return found
 
-# %% ../../nbs/training/01_classifiers.ipynb #cell11
+# %% ../../nbs/training/01_classifiers.ipynb #5a525d55
 def average_probabilities(probabilities: Sequence[np.ndarray]) -> np.ndarray:
     "The mean of the members' class probabilities: (n, classes)."
     return np.mean(probabilities, axis=0)
@@ -65,102 +62,17 @@ def vote_majority(probabilities: Sequence[np.ndarray]) -> np.ndarray:
 
 COMBINERS = {"average": average_probabilities, "vote": vote_majority}
 
-
-def _stacker() -> Pipeline:
-    "The untrained logistic regression of the logarithms of the members' probabilities, with the settings of scikit-learn."
-    return make_pipeline(FunctionTransformer(lambda shares: np.log(shares.clip(1e-6))), StandardScaler(), LogisticRegression(max_iter=3000))
-
-
-def stack_probabilities(
-    probabilities: Sequence[np.ndarray],  # of each member, (n, classes)
-    codes: np.ndarray,  # class numbers: int, (n,)
-    rows: np.ndarray,  # the row numbers of validation images
-) -> np.ndarray:
-    "Class probabilities (n, classes) by a logistic regression of the members' that is fitted on validation rows."
-    shares, found = np.concatenate(probabilities, axis=1), np.zeros_like(probabilities[0], dtype=float)
-    model = _stacker().fit(shares[rows], codes[rows])
-    found[:, model[-1].classes_] = model.predict_proba(shares)
-    return found
-
-
-def compute_stacking_loss(
-    probabilities: Sequence[np.ndarray],  # of each member on validation images, (n, classes)
-    codes: np.ndarray,  # class numbers: int, (n,)
-    groups: np.ndarray,
-) -> float:
-    "The log loss (nats) of `stack_probabilities` in five folds of validation images that keep groups whole."
-    folds, shares = StratifiedGroupKFold(5, shuffle=True, random_state=0), np.concatenate(probabilities, axis=1)
-    return -cross_val_score(_stacker(), shares, codes, groups=groups, cv=folds, scoring="neg_log_loss").mean()
-
-# %% ../../nbs/training/01_classifiers.ipynb #9e24174a
+# %% ../../nbs/training/01_classifiers.ipynb #205cdcfb
 def ensemble_predictions(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The test rows of several networks' predictions as one table, whose probabilities are the mean of theirs. Raises `BloodcellError`
     where they are about other images."""
-    first, answers = _answers(tables, "test")
-    return first.assign(**dict(zip(_columns(first), average_probabilities(answers).T, strict=True)))
-
-
-def _columns(table: pd.DataFrame) -> list[str]:
-    return [f"p_{label}" for label in list_classes(table)]
-
-
-def _answers(tables: Sequence[pd.DataFrame], *splits: str) -> tuple[pd.DataFrame, list[np.ndarray]]:
-    "The rows of these splits in the first table, and for them the probabilities (n, classes) of each."
     check_same_images(tables, [f"of network {number}" for number in range(len(tables))])
-    parts = [table[table["split"].isin(splits)].reset_index(drop=True) for table in tables]
-    images = parts[0]["image"]
-    return parts[0], [part.set_index("image").loc[images, _columns(part)].to_numpy() for part in parts]
+    parts = [select_split(table, "test") for table in tables]
+    columns = [f"p_{label}" for label in list_classes(parts[0])]
+    probabilities = [part.set_index("image").loc[parts[0]["image"], columns].to_numpy() for part in parts]
+    return parts[0].assign(**dict(zip(columns, average_probabilities(probabilities).T, strict=True)))
 
-
-def stack_predictions(tables: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, float]:
-    """The test rows of several networks' predictions as one table, by `stack_probabilities` on their validation rows; and its log
-    loss (nats) in folds of these. Raises `BloodcellError` where they are about other images."""
-    first, found = _answers(tables, "validation", "test")
-    fitted, codes = (first["split"] == "validation").to_numpy(), first["label"].map(list_classes(first).index).to_numpy()
-    loss = compute_stacking_loss([one[fitted] for one in found], codes[fitted], first["group"].to_numpy()[fitted])
-    probabilities = stack_probabilities(found, codes, np.flatnonzero(fitted))
-    return select_split(first.assign(**dict(zip(_columns(first), probabilities.T, strict=True))), "test"), loss
-
-
-def views_table(views: Mapping[str, Mapping[int, pd.DataFrame]]) -> pd.DataFrame:
-    """One row per view (its name, and by seed the predictions of its networks), and two for each way to join the first view with others,
-    by the mean and by stacking: means over seeds, as `bloodcell.evaluation.metrics.summarise_seeds`, and `validation_loss`. Each network of the first view
-    is joined with one of each other; a view that has fewer lends them again, and one that has none is left out."""
-    networks = {name: [found[seed] for seed in sorted(found)] for name, found in views.items() if found}
-    rows = [{"views": name, "joined": "", **summarise_seeds(tables)} for name, tables in networks.items()]
-    first, *others = networks or [""]
-    for chosen in (some for count in range(1, len(others) + 1) for some in combinations(others, count)):
-        members, names = [networks[name] for name in (first, *chosen)], " + ".join((first, *chosen))
-        joined = [[tables[place % len(tables)] for tables in members] for place in range(len(networks[first]))]
-        fits = [stack_predictions(tables) for tables in joined]
-        rows += [
-            {"views": names, "joined": "mean", **summarise_seeds([ensemble_predictions(tables) for tables in joined])},
-            {
-                "views": names,
-                "joined": "stacked",
-                **summarise_seeds([table for table, _ in fits]),
-                "validation_loss": np.mean([loss for _, loss in fits]),
-            },
-        ]
-    return pd.DataFrame(
-        rows,
-        columns=[
-            "views",
-            "joined",
-            "seeds",
-            "accuracy",
-            "accuracy_sd",
-            "ci_low",
-            "ci_high",
-            "macro_f1",
-            "macro_f1_sd",
-            "validation_loss",
-            "n",
-            "groups",
-        ],
-    )
-
-# %% ../../nbs/training/01_classifiers.ipynb #cell14
+# %% ../../nbs/training/01_classifiers.ipynb #5fff43f1
 def colour_features(images: np.ndarray) -> np.ndarray:
     "Mean and standard deviation of each colour channel of images (n, height, width, 3), 0-255: float, (n, 6), 0-1."
     pixels = images.reshape(len(images), -1, 3) / 255

@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['MAX_OVERSAMPLING', 'SAVE_EVERY', 'TRAINING_METRICS', 'set_seed', 'Batches', 'TrainingState', 'save_state',
            'load_state', 'find_seed_generators', 'CheckpointCallback', 'add_augmentation', 'build_augmentation',
-           'F1Score', 'hash_training', 'fit_network', 'predict_rows', 'save_network', 'load_network']
+           'F1Score', 'hash_training', 'build_network', 'fit_network', 'predict_rows', 'orient', 'save_network',
+           'load_network']
 
 # %% ../../nbs/training/03_loop.ipynb #cell3
 import hashlib
@@ -26,6 +27,7 @@ from ..core.config import BloodcellError, atomic_write, rng_for, seed_for
 from .recipes import Recipe
 from ..core.runs import FACTS_FILE, retain_freed_memory
 from ..models.backbones import weights_hash
+from ..models.networks import NETWORKS
 
 # %% ../../nbs/training/03_loop.ipynb #cell6
 def set_seed(seed: int) -> None:
@@ -207,7 +209,11 @@ def add_augmentation(network: keras.Model, *augmentation: keras.layers.Layer) ->
 
 def build_augmentation(recipe: Recipe) -> list[keras.layers.Layer]:
     "The layers that change the training images of a recipe."
-    wanted = (RandomAffine, recipe.augmentation), (StainJitter, recipe.stain), (CameraJitter, recipe.camera)
+    wanted = (
+        (RandomAffine, recipe.augmentation.affine),
+        (StainJitter, recipe.augmentation.stain),
+        (CameraJitter, recipe.augmentation.camera),
+    )
     return [layer(**arguments) for layer, arguments in wanted if arguments]
 
 
@@ -249,11 +255,9 @@ def hash_training(
     strata: np.ndarray | None = None,
 ) -> str:
     "A hash of all that decides the outcome of a training; the number of epochs only where the learning rate depends on it."
-    settings = {
-        key: value
-        for key, value in recipe.settings.items()
-        if key not in ("name", "epochs") or key == "epochs" and (recipe.decay or recipe.averaging)
-    }
+    settings = {key: value for key, value in recipe.settings.items() if key != "name"}
+    if not recipe.schedule.cosine_decay and not recipe.schedule.averaging:
+        settings["schedule"] = settings["schedule"] | {"epochs": ()}
     facts = (
         sorted(settings.items(), key=lambda pair: pair[0]),
         _layer_settings(network),
@@ -268,14 +272,33 @@ def hash_training(
     return digest.hexdigest()
 
 # %% ../../nbs/training/03_loop.ipynb #cell19
+def build_network(
+    recipe: Recipe,  # of the method `network`
+    classes: int,
+    seed: int = 0,  # of random backbone weights, where the recipe allows them
+) -> tuple[keras.Model, str]:
+    """The untrained network of a recipe, and where its weights came from (`none` for a network from scratch). Raises `NoWeights`, and
+    `BloodcellError` for an unknown network."""
+    choice = recipe.network
+    if choice.name not in NETWORKS:
+        raise BloodcellError(
+            f"recipe {recipe.name!r} names the network {choice.name!r}: choose one of {', '.join(NETWORKS)}, or add it to NETWORKS"
+        )
+    if not choice.backbone:
+        return NETWORKS[choice.name](classes, recipe.input.size, **choice.arguments), "none"
+    backbone = dict(backbone=choice.backbone, weights=choice.weights, seed=seed)
+    return NETWORKS[choice.name](classes, recipe.input.size, **backbone, **choice.arguments)
+
+
 def _rate(recipe: Recipe, steps: int):
     """The learning rate: as it is, or rising for a twentieth of the steps and then falling along half a cosine, or staying where the
     weights are averaged. Without the rise, one training in three across laboratories fell into a state in which it named one class."""
-    if not recipe.decay and not recipe.averaging:
-        return recipe.learning_rate
+    schedule = recipe.schedule
+    if not schedule.cosine_decay and not schedule.averaging:
+        return schedule.learning_rate
     rising = max(steps // 20, 1)
     return keras.optimizers.schedules.CosineDecay(
-        0.0, max(steps - rising, 1), alpha=0.0 if recipe.decay else 1.0, warmup_target=recipe.learning_rate, warmup_steps=rising
+        0.0, max(steps - rising, 1), alpha=0.0 if schedule.cosine_decay else 1.0, warmup_target=schedule.learning_rate, warmup_steps=rising
     )
 
 
@@ -288,26 +311,26 @@ def fit_network(
     validation: np.ndarray,  # row numbers
     seed: int,  # of the order of the images, dropout and augmentation
     file: str | Path,  # for the state
-    strata: np.ndarray | None = None,  # of all rows, int (n,), for a recipe with `balanced`
+    strata: np.ndarray | None = None,  # of all rows, int (n,), for a recipe with `images_per_epoch`
 ) -> tuple[pd.DataFrame, float]:
     """Train for all epochs of the recipe, or until its patience is at an end: the history, one row per epoch, and the seconds it took.
     Afterwards the network has the weights of the epoch with the lowest validation loss. Goes on where an interrupted call with the same
     file stopped."""
     retain_freed_memory()
     set_seed(seed)
-    file, epochs = Path(file), sum(recipe.epochs)
-    strata = strata if recipe.balanced else None
+    file, schedule, epochs = Path(file), recipe.schedule, sum(recipe.schedule.epochs)
+    strata = strata if recipe.sampling.images_per_epoch else None
     about = hash_training(network, recipe, source, codes, train, validation, seed, strata)
     model = add_augmentation(network, *build_augmentation(recipe))
-    batches = partial(Batches, source, codes, train, recipe.batch_size, seed, strata=strata, count=recipe.balanced or 0)
+    batches = partial(Batches, source, codes, train, schedule.batch_size, seed, strata=strata, count=recipe.sampling.images_per_epoch or 0)
     rate = _rate(recipe, len(batches()) * epochs)
-    optimizer = keras.optimizers.Adam(rate, epsilon=recipe.epsilon, use_ema=bool(recipe.averaging), ema_momentum=recipe.averaging)
-    model.compile(optimizer, recipe.loss, metrics=[TRAINING_METRICS[name]() for name in recipe.metrics])
+    optimizer = keras.optimizers.Adam(rate, epsilon=schedule.epsilon, use_ema=bool(schedule.averaging), ema_momentum=schedule.averaging)
+    model.compile(optimizer, schedule.loss, metrics=[TRAINING_METRICS[name]() for name in schedule.metrics])
     model.optimizer.build(model.trainable_variables)  # otherwise TensorFlow traces the first step twice
     state = load_state(model, file, about, epochs)
     done = len(state.history)
-    if done < epochs and not state.has_waited(recipe.patience):
-        averaging = [keras.callbacks.SwapEMAWeights()] if recipe.averaging else []
+    if done < epochs and not state.has_waited(schedule.patience):
+        averaging = [keras.callbacks.SwapEMAWeights()] if schedule.averaging else []
         model.fit(
             batches(epoch=done),
             validation_data=Batches(source, codes, validation, 256),
@@ -315,10 +338,10 @@ def fit_network(
             shuffle=False,
             initial_epoch=done,
             epochs=epochs,
-            callbacks=[*averaging, CheckpointCallback(state, file, seed, epochs, recipe.patience)],
+            callbacks=[*averaging, CheckpointCallback(state, file, seed, epochs, schedule.patience)],
         )
     model.set_weights(state.best)
-    measured = ["loss", *recipe.metrics]
+    measured = ["loss", *schedule.metrics]
     return pd.DataFrame(state.history)[["epoch", *measured, *(f"val_{name}" for name in measured)]], state.seconds
 
 # %% ../../nbs/training/03_loop.ipynb #cell35
@@ -327,14 +350,25 @@ def predict_rows(
     source,  # `bloodcell.data.pixels.RowView`, or an array
     rows: np.ndarray,  # row numbers of the source: int, (n,)
     batch_size: int = 256,
+    orientations: int = 1,  # 1, or 8: probabilities are averaged over the orientations of each image
 ) -> np.ndarray:
     "Class probabilities of these rows: float32, (n, classes)."
-    return np.concatenate(
-        [
-            keras.ops.convert_to_numpy(network.predict_on_batch(source[rows[start : start + batch_size]]))
-            for start in range(0, len(rows), batch_size)
-        ]
-    )
+    parts = [source[rows[start : start + batch_size]] for start in range(0, len(rows), batch_size)]
+    return np.concatenate([np.mean([_classify(network, images) for images in orient(part, orientations)], axis=0) for part in parts])
+
+
+def _classify(network: keras.Model, images: np.ndarray) -> np.ndarray:
+    return keras.ops.convert_to_numpy(network.predict_on_batch(images))
+
+
+def orient(
+    images: np.ndarray,  # square images (n, size, size, channels); with one orientation any inputs
+    count: int,  # 1 to 8
+) -> list[np.ndarray]:
+    "The images in the orientations that need no resampling; the first is the image as it is."
+    if count == 1:
+        return [images]
+    return [np.rot90(mirrored, turns, axes=(1, 2)) for mirrored in (images, images[:, :, ::-1]) for turns in range(4)][:count]
 
 # %% ../../nbs/training/03_loop.ipynb #cell38
 def save_network(network: keras.Model, file: str | Path, **facts: object) -> None:
