@@ -159,8 +159,9 @@ def folds_table(
 
 def format_table(table: pd.DataFrame, digits: int = 3):
     "A table for the page: without an index, with few digits, and a dash where there is nothing to say."
-    name = hashlib.sha256(table.to_csv().encode()).hexdigest()[:8]  # pandas draws one at random, so a stored page would change every time
-    shown = table.reset_index(drop=True).style.set_uuid(name).hide(axis="index").format(precision=digits, na_rep="–", thousands=",")
+    shown = table.reset_index(drop=True).style.hide(axis="index").format(precision=digits, na_rep="–", thousands=",")
+    # pandas draws the id of a table at random, so a stored page would change every time; digits that are not shown vary as well
+    shown = shown.set_uuid(hashlib.sha256(shown.to_string().encode()).hexdigest()[:8])
     return shown.set_table_styles([{"selector": "th, td", "props": "text-align: left; white-space: normal"}])
 
 # %% ../../nbs/reporting/01_workbench.ipynb #cell9
