@@ -231,7 +231,7 @@ def evaluate_command(
         print(f"labels: {', '.join(f'{label} is {meant}' for label, meant in found.renamed.items())}")
     print(
         f"{score['n']:,} cells in {score['groups']:,} groups: accuracy {score['accuracy']:.3f}, macro-F1 {score['macro_f1']:.3f} (95 % "
-        f"interval over groups {score['ci_low']:.3f} to {score['ci_high']:.3f})"
+        f"interval over groups {score['macro_f1_low']:.3f} to {score['macro_f1_high']:.3f})"
     )
     if len(found.unknown):
         print(f"{len(found.unknown):,} cells of kinds that the network does not know are counted apart")

@@ -29,8 +29,8 @@ from ..data import catalog, quality
 from ..core.config import BloodcellError
 from ..data.dataset import read_manifest
 from ..data.pixels import Input
-from ..evaluation.cross_lab import score_laboratory
 from ..core.runs import write_html, write_table
+from ..evaluation.uncertainty import summarise_seeds
 
 # %% ../../nbs/pretrained/03_evaluate.ipynb #cell6
 UNKNOWN_CLASS = "unknown"
@@ -101,20 +101,16 @@ class Evaluation:
 
     @cached_property
     def numbers(self) -> dict[str, float]:
-        """The scores of `bloodcell.evaluation.cross_lab.score_laboratory`, and balanced accuracy, Brier score, calibration error, and the macro-F1 that the
+        """The scores of `bloodcell.evaluation.uncertainty.summarise_seeds`, the calibration error, and the macro-F1 that the
         network would have if it were given the differential count, if the cells explained each other, and with both."""
-        count, summary = self.table["label"].value_counts().to_dict(), metrics.summarise_scores(self.table)
+        count = self.table["label"].value_counts().to_dict()
         others = {"counted": calibration.correct_label_shift(self.table, count)}
         if self.refined is not None:
             others |= {"refined": self.refined, "refined_counted": calibration.correct_label_shift(self.refined, count)}
         return (
-            score_laboratory([self.table])
-            | {f"macro_f1_{name}": score_laboratory([table])["macro_f1"] for name, table in others.items()}
-            | {
-                "balanced_accuracy": summary["balanced_accuracy"],
-                "brier": summary["brier"],
-                "calibration_error": calibration.expected_calibration_error(self.table),
-            }
+            summarise_seeds([self.table])
+            | {"calibration_error": calibration.expected_calibration_error(self.table)}
+            | {f"macro_f1_{name}": metrics.summarise_scores(table)["macro_f1"] for name, table in others.items()}
         )
 
     @cached_property
@@ -248,8 +244,8 @@ def _findings(found: Evaluation) -> list[str]:
     before, after = calibration.selective_accuracy(found.table)
     lines = [
         f"Of {score['n']:,} cells in {score['groups']:,} groups the network classifies {score['accuracy']:.1%} correctly; macro-F1 "
-        f"over {score['classes']} classes {score['macro_f1']:.3f} (95 % interval over groups {score['ci_low']:.3f} to "
-        f"{score['ci_high']:.3f}).",
+        f"over {score['classes'].count(',') + 1} classes {score['macro_f1']:.3f} (95 % interval over groups "
+        f"{score['macro_f1_low']:.3f} to {score['macro_f1_high']:.3f}).",
         f"Given the differential count, and no label of any cell, it would reach a macro-F1 of {score['macro_f1_counted']:.3f} "
         "(bloodcell predict --count).",
         *_explained(score),
