@@ -29,10 +29,10 @@ endif
 
 help:
 	@echo "make study      run the study (DATA=synthetic PROFILE=quick SEED=0 SEEDS=0 OUT= CORES=0)"
-	@echo "make results    compute every table and figure of README.md and results/ from the kept predictions"
+	@echo "make results    compute every table and figure of README.md and results/ from the stored predictions"
 	@echo "make lint       check style, format and types of the code"
 	@echo "make test       check the code and run the tests"
-	@echo "make web        build the page that names a cell in a browser, in _web/"
+	@echo "make web        build the page that classifies cells in a browser, in _web/"
 	@echo "make docs       build the site from the notebooks, in _docs/"
 	@echo "make lab        open the notebooks in JupyterLab"
 	@echo "make bench      measure the ratios behind the design"
@@ -59,7 +59,7 @@ lab: .venv/installed
 bench: .venv/installed
 	$(BIN)/python workflow/bench.py
 
-# The page that names a cell in a browser, as static files in _web/. Needs npm, once.
+# The page that classifies cells in a browser, as static files in _web/. Needs npm, once.
 web: .venv/installed
 	@$(BIN)/bloodcell export --to web --out _web
 
@@ -67,16 +67,14 @@ web: .venv/installed
 docs: .venv/installed
 	@$(BIN)/python workflow/build_site.py
 
-# Everything that README.md says of real cells, from the kept predictions: tables, figures, claims, results/report.html, and the boxes in the study.
+# Everything that README.md says of real cells, from the stored predictions: tables, figures, claims, results/report.html, and the boxes in the study.
 results: .venv/installed
 	$(BIN)/python workflow/refresh.py results
 	$(BIN)/nbdev_clean
 
-# Run the chapters on the synthetic set, store their outputs in nbs/ and make README.md from the index.
+# Run the chapters with the parameters that they show, store their outputs in nbs/ and make README.md from the index.
 notebooks: .venv/installed
 	$(BIN)/nbdev_export
-	rm -rf runs/synthetic-quick-s0
-	$(MAKE) study DATA=synthetic PROFILE=quick SEED=0 SEEDS=0 OUT=
 	$(BIN)/python workflow/refresh.py
 	$(BIN)/nbdev_clean
 

@@ -49,7 +49,7 @@ def start_and_stop(folder, when, wait, how):
 @pytest.fixture(scope="module")
 def smoke_study(tmp_path_factory):
     "A smoke study stopped by Ctrl-C in a training, killed in another, and run to its end: its folder, and what the three calls printed."
-    folder = tmp_path_factory.mktemp("smoke") / "run"
+    folder = tmp_path_factory.mktemp("smoke") / "a run"  # with a space
     first = start_and_stop(folder, "sravani2023_hybrid_network", 2, signal.SIGINT)
     second = start_and_stop(folder, "khalil2022_scratch", 2, signal.SIGKILL)
     done = run_bloodcell("study", "--profile", "smoke", "--out", folder)
@@ -71,15 +71,18 @@ def test_a_stopped_and_killed_study_ends_with_the_predictions_of_undisturbed_exp
 
 
 def test_a_study_leaves_everything_where_it_belongs(smoke_study):
-    folder, *_, done = smoke_study
+    folder, *stopped, done = smoke_study
+    earlier = [printed for _, printed in stopped]
     assert {"manifest.json", "plan.json", "report.html", "figures", "tables", "experiments", "notebooks", "logs"} <= set(os.listdir(folder))
-    planned = json.loads((folder / "plan.json").read_text())["experiments"]
+    planned = json.loads((folder / "plan.json").read_text())["batches"]["all"]["experiments"]
     records = json.loads((folder / "manifest.json").read_text())["records"]
     assert {f"experiments/{key}" for key in planned} | {path.stem for path in (folder / "notebooks").glob("*.ipynb")} <= set(records)
     page = (folder / "report.html").read_text()
     assert "synthetic" in page and "https://colab" not in page and page.count("<details") > 20 and "object at 0x" not in page
-    counted = re.findall(r"^\[ ?(\d+)/(\d+)\]", done.stdout, re.M)
-    assert counted[-1][0] == counted[-1][1] == str(len(planned) + 16)  # the last line is the last job: 15 chapters and the report
+    counted = re.findall(r"^\[ ?(\d+)/(\d+)\] (\S+)", done.stdout, re.M)
+    assert [int(number) for number, _, _ in counted] == list(range(1, len(counted) + 1)) and counted[-1][:2] == (str(len(counted)),) * 2
+    begun = {name for printed in (*earlier, done.stdout) for name in re.findall(r"^\[.*?\] (\S+/\S+)", printed, re.M)}
+    assert begun == set(planned) and [name for *_, name in counted].count("chapter") == 15 and counted[-1][2] == "report"
     claims = pd.read_csv(folder / "tables/claims.csv")
     assert claims["verdict"].notna().all() and len(claims) >= 70
 
@@ -108,7 +111,7 @@ def test_a_second_study_computes_nothing(smoke_study):
 
 
 def test_a_changed_page_has_the_report_written_again_and_nothing_else(smoke_study):
-    page = REPOSITORY / "workflow/report/page.html"
+    page = REPOSITORY / "bloodcell/templates/report.html"
     before = page.read_bytes()
     try:
         page.write_bytes(before + b"<!-- another page -->\n")

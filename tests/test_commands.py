@@ -7,14 +7,17 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import nbformat
 import pandas as pd
 import pytest
 from conftest import BLOODCELL, REPOSITORY, run_bloodcell
+from PIL import Image
 from typer.testing import CliRunner
 
 from bloodcell.cli import app
+from bloodcell.core.config import BloodcellError
 
 
 @pytest.mark.parametrize(
@@ -46,6 +49,30 @@ def test_a_missing_data_root_and_an_unwritable_folder_are_named(tmp_path):
     assert blocked.returncode == 1 and str(tmp_path / "file/run") in blocked.stderr
 
 
+def test_results_about_own_images_go_below_the_current_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("bloodcell.pretrained.evaluate.evaluate_pretrained", "bloodcell.pretrained.model.load_pretrained"):
+        monkeypatch.setattr(name, mock.Mock())
+    page, run = (mock.Mock(side_effect=BloodcellError) for _ in range(2))
+    monkeypatch.setattr("bloodcell.pretrained.evaluate.write_evaluation", page)
+    monkeypatch.setattr("bloodcell.core.runs.open_run", run)
+    CliRunner().invoke(app, ["evaluate", "blood8", "slides/lab"])
+    CliRunner().invoke(app, ["preset", "--data", "slides/lab", "--start", "blood8", "--profile", "smoke"])
+    assert Path(page.call_args.args[1]).absolute() == tmp_path / "runs/evaluation-lab"
+    assert Path(run.call_args.args[3]).absolute() == tmp_path / "runs/preset-blood8-lab"
+    audited = CliRunner().invoke(app, ["audit", "synthetic"])
+    assert audited.exit_code == 0 and (tmp_path / "runs/audit-synthetic/DATASHEET.md").is_file(), audited.output
+
+
+def test_a_refused_data_set_leaves_its_folder_free(tmp_path):
+    for name in ("first", "second"):
+        for label in ("lymphocyte", "neutrophil"):  # one image of each class is too few
+            (tmp_path / name / label).mkdir(parents=True)
+            Image.new("RGB", (32, 32), "purple").save(tmp_path / name / label / "1.png")
+        refused = run_bloodcell("study", "--data", tmp_path / name, "--profile", "smoke", "--out", tmp_path / "run")
+        assert refused.returncode == 1 and "holds a run of" not in refused.stderr, refused.stderr
+
+
 def test_every_command_explains_itself():
     told = run_bloodcell("--help").stdout
     for command in ("study", "experiment", "experiments", "chapter", "report", "keep", "compare", "checklist", "fetch", "verify", "audit"):
@@ -63,19 +90,47 @@ def test_kept_results_are_compared_and_reported_without_images(tmp_path):
     items = pd.read_csv(tmp_path / "checklist.csv")
     assert reported.returncode == 0 and set(items["checklist"]) == {"CLAIM 2024", "TRIPOD+AI", "REFORMS"}
     assert items["answer"].str.startswith("Open: ").eq(~items["answered"]).all()
+    members = run_bloodcell("checklist", REPOSITORY / "results/lisc-long-s0/experiments/sravani2023_hybrid_knn")
+    assert members.returncode == 0 and "members: sravani2023_hybrid_network." in members.stdout, members.stderr
     for command in ("compare", "checklist"):
         wrong = run_bloodcell(command, tmp_path)
         assert wrong.returncode == 1 and "holds no finished experiment" in wrong.stderr
 
 
-def test_snakemake_knows_experiments_and_hands_them_out_one_by_one(tmp_path):
-    done = run_bloodcell("study", "--profile", "smoke", "--cores", "1", "--out", tmp_path / "run", "--", "--dry-run")
+@pytest.mark.parametrize("cluster", [False, True])
+def test_snakemake_knows_experiments_and_hands_them_out(tmp_path, cluster):
+    options = ["--executor", "local"] if cluster else []  # any executor that is named gets one experiment a job
+    done = run_bloodcell("study", "--profile", "smoke", "--cores", "1", "--out", tmp_path / "run", "--", *options, "--dry-run")
     log = (tmp_path / "run/logs/snakemake.log").read_text()
     assert done.returncode == 0, done.stderr
     counts = dict(re.findall(r"^(\w+)\s+(\d+)$", done.stdout + log, re.M))
-    planned = json.loads((tmp_path / "run/plan.json").read_text())["experiments"]
-    assert counts["experiment"] == str(len(planned)) and counts["chapter"] == "15"
-    assert all(line["fingerprint"] for line in planned.values())
+    batches = json.loads((tmp_path / "run/plan.json").read_text())["batches"]
+    assert counts["batch"] == str(len(batches)) and counts["chapter"] == "15"
+    assert all(len(batch["experiments"]) == 1 for batch in batches.values()) == cluster == (len(batches) > 1)
+
+
+def test_snakemake_runs_from_a_path_with_a_space_and_marks_no_batch_that_lacks_an_experiment(tmp_path):
+    checkout, folder = tmp_path / "a checkout", tmp_path / "a run"
+    for name in ("nbs/study", "workflow"):
+        shutil.copytree(REPOSITORY / name, checkout / name)
+    (checkout / ".venv").symlink_to(Path(sys.executable).parent.parent)
+    program = "from bloodcell.cli import main; main()"
+    mark, record = "batches/colour_baseline/group-disjoint/s0.done", folder / "experiments/colour_baseline/group-disjoint/s0/record.json"
+    arguments = ["study", "--profile", "smoke", "--out", folder, "--", "--executor", "local", mark]
+
+    def lines():
+        done = subprocess.run(
+            [checkout / ".venv/bin/python", "-c", program, *arguments],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"BLOODCELL_HOME": str(checkout), "PYTHONPATH": str(REPOSITORY)},
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return re.findall(r"^\[.*", done.stdout, re.M)
+
+    assert len(lines()) == 1 and record.is_file() and (folder / mark).is_file() and lines() == []
+    record.unlink()
+    assert len(lines()) == 1 and record.is_file()
 
 
 def test_a_failed_chapter_leaves_its_notebook_and_its_name_in_the_last_line(tmp_path):
@@ -96,7 +151,8 @@ def test_a_failed_chapter_leaves_its_notebook_and_its_name_in_the_last_line(tmp_
 def test_a_chapter_alone_runs_the_experiments_it_shows(tmp_path):
     import papermill
 
-    source, parameters = REPOSITORY / "nbs/study/11_results.ipynb", {"out": str(tmp_path / "run"), "seeds": 2}
+    source = REPOSITORY / "nbs/study/11_results.ipynb"
+    parameters = {"out": str(tmp_path / "run"), "profile": "smoke", "seeds": 2}
     papermill.execute_notebook(
         str(source), str(tmp_path / "out.ipynb"), parameters, kernel_name="python3", cwd=str(tmp_path), progress_bar=False
     )
@@ -112,8 +168,9 @@ def test_a_wheel_works_in_another_folder(tmp_path):
     subprocess.run([*pip, "install", "--no-deps", "--target", tmp_path / "site", wheel], check=True)
     program = (
         "import bloodcell; from bloodcell.core.config import home; from bloodcell.models.backbones import build_head; "
-        "from bloodcell.data.catalog import CATALOG, read_originals; from bloodcell.core.runs import describe_environment; "
-        "print(bloodcell.__file__, home(), len(read_originals(CATALOG['kaggle'])), describe_environment()['git_commit'])"
+        "from bloodcell.data.catalog import CATALOG, originals_table; from bloodcell.core.runs import environment, write_html; "
+        "page = write_html('page.html', 'base.html', title='a page').is_file(); "
+        "print(bloodcell.__file__, home(), len(originals_table(CATALOG['kaggle'])), environment()['git_commit'], page)"
     )
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)  # a repository that happens to surround it
     done = subprocess.run(
@@ -124,7 +181,7 @@ def test_a_wheel_works_in_another_folder(tmp_path):
         check=True,
         env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
     )
-    assert done.stdout.split() == [str(tmp_path / "site/bloodcell/__init__.py"), str(tmp_path), "12444", "None"]
+    assert done.stdout.split() == [str(tmp_path / "site/bloodcell/__init__.py"), str(tmp_path), "12444", "None", "True"]
 
 
 @pytest.mark.parametrize(

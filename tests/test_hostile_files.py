@@ -20,7 +20,7 @@ from bloodcell.data.audit import audit_images
 from bloodcell.data.catalog import entry_from_folder, scan_folder
 from bloodcell.data.dataset import prepare_dataset
 from bloodcell.data.pixels import Input, decode_images
-from bloodcell.data.quality import UnreadableImage, exclude_unusable, inspect_images, read_image
+from bloodcell.data.quality import UnreadableImage, exclude_unusable, inspect_images, open_image
 
 
 def encoded(form, mode="RGB", **options):
@@ -52,7 +52,7 @@ def test_a_jpeg_cut_anywhere_is_read_or_refused(tmp_path_factory, length):
     path = tmp_path_factory.mktemp("cut") / "cut.jpg"
     path.write_bytes(JPEG[:length])
     try:
-        image = read_image(path)
+        image = np.asarray(open_image(path))
     except UnreadableImage as error:
         assert str(path) in str(error)
     else:
@@ -69,7 +69,7 @@ def test_flipped_bytes_are_read_or_refused(tmp_path_factory, form, data):
     path = tmp_path_factory.mktemp("flipped") / "flipped.jpg"
     path.write_bytes(bytes(content))
     try:
-        image = read_image(path)
+        image = np.asarray(open_image(path))
     except UnreadableImage as error:
         assert str(path) in str(error)
     else:
@@ -132,7 +132,7 @@ def test_a_rotation_stored_by_the_camera_is_applied(tmp_path):
     turned = Image.Exif()
     turned[0x0112] = 6
     upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=turned)
-    assert np.array_equal(read_image(tmp_path / "turned.png"), np.asarray(upright))
+    assert np.array_equal(open_image(tmp_path / "turned.png"), np.asarray(upright))
 
 
 def test_a_hundred_thousand_files_in_one_folder(tmp_path):
@@ -174,7 +174,7 @@ def test_a_jpeg_cut_at_each_of_its_markers_is_refused(tmp_path):
         path = tmp_path / f"cut_at_{place}.jpg"
         path.write_bytes(JPEG[: place + 2])
         with pytest.raises(UnreadableImage, match=path.name):
-            read_image(path)
+            open_image(path)
 
 
 @given(st.lists(st.sampled_from(sorted(READABLE | UNREADABLE)), unique=True), st.integers(0, 2**32 - 1))

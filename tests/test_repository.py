@@ -90,6 +90,13 @@ def test_every_chapter_and_its_module_are_tracked():
     assert len(modules()) == len(CHAPTERS)
 
 
+@pytest.mark.parametrize("path", STUDY, ids=lambda path: path.stem)
+def test_stored_outputs_come_from_the_parameters_that_are_shown(path):
+    import refresh
+
+    assert refresh.visible_parameters(path) == nbformat.read(path, as_version=4).metadata["bloodcell"]["parameters"]
+
+
 ODD_WORDS = re.compile(
     r"set aside|dealt out|deals? out|\bhonest\b|\bclues?\b|colour floor|by heart|spoke for|paper [KSJA]\b"
     r"|in the place of|keeps? silent|moves the bars|asked about|(?:one|a) (?:row|line|column|table|panel) an? \w",

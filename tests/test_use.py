@@ -59,6 +59,13 @@ def test_the_graph_finds_a_lone_nucleus(row, column, diameter):
     assert abs(found[2] - diameter) < diameter / 4 + 0.5 / SEARCH_GRID  # the grid knows no finer steps
 
 
+def test_a_prediction_writes_no_telemetry(cells, tmp_path, monkeypatch):
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    done = run_bloodcell("predict", cells, HOME=tmp_path, XDG_CACHE_HOME=tmp_path / "cache")
+    assert done.returncode == 0, done.stderr
+    assert not [path for path in tmp_path.rglob("*") if path.name in (".onnxruntime", "deviceid")]
+
+
 def test_each_bad_file_gets_one_line_and_the_others_an_answer(cells, tmp_path):
     (tmp_path / "text.jpg").write_text("no picture")
     (tmp_path / "empty.png").touch()

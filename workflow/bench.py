@@ -17,7 +17,6 @@ from pathlib import Path
 import keras
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 from PIL import Image
 
 from bloodcell.core.config import BloodcellError, cache_root, home
@@ -61,11 +60,11 @@ def find_images() -> tuple[str, Path, pd.DataFrame]:
 
 
 def bench_augmentation(root: Path, usable: pd.DataFrame, cache: RowView) -> dict:
-    "The augmentation of Khalil and Abu-Naser (2022): from the cache through our layer, against ImageDataGenerator from the files."
+    "The augmentation of Khalil and Abu-Naser (2022): from the cache with `RandomAffine`, against ImageDataGenerator from the files."
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
-    rng, layer = np.random.default_rng(0), tf.function(partial(RandomAffine(**KHALIL.augmentation.affine), training=True))
-    ours = rate(lambda: layer(cache[np.sort(rng.choice(len(cache), BATCH, replace=False))]).numpy(), BATCH)
+    rng, change = np.random.default_rng(0), RandomAffine(**KHALIL.augmentation.affine)
+    ours = rate(lambda: change(cache[np.sort(rng.choice(len(cache), BATCH, replace=False))], rng), BATCH)
     generator = ImageDataGenerator(
         rotation_range=30, width_shift_range=0.2, height_shift_range=0.2, horizontal_flip=True, vertical_flip=True
     )
@@ -82,7 +81,7 @@ def bench_augmentation(root: Path, usable: pd.DataFrame, cache: RowView) -> dict
         "other": theirs,
         "other_is": "ImageDataGenerator",
         "ratio": ours / theirs,
-        "goal": "at least 5",
+        "goal": "at least 10",
         "note": "",
     }
 

@@ -1,7 +1,7 @@
 """Store the outputs of the synthetic study and of the library chapters in nbs/, and make README.md from the index.
 
-Run by `make notebooks` after `make study`. Figures are reduced to 256 colours so that the repository stays small.
-`make results` runs the two notebooks that show the kept results, writes their tables, README.md and results/report.html,
+`make notebooks` runs the study with the parameters that its chapters show. Figures are reduced to 256 colours so that the repository stays
+small. `make results` runs the two notebooks that show the stored results, writes their tables, README.md and results/report.html,
 and brings the boxes on real cells in the study's chapters up to date.
 """
 
@@ -9,19 +9,22 @@ import ast
 import base64
 import io
 import re
+import shutil
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
+import papermill
 from nbconvert import MarkdownExporter
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor, ExecutePreprocessor
 from PIL import Image
 
-from bloodcell.core.config import home
+from bloodcell.core.config import get_profile, home
 from bloodcell.core.runs import run_folder
 from bloodcell.reporting import summary as summary_module
-from bloodcell.reporting.report import WIDGET_MIME, write_report_page
+from bloodcell.reporting.report import WIDGET_MIME, list_chapters, write_report_page
 
 NBS = home() / "nbs"
 RESULTS = ("docs/findings.ipynb", "index.ipynb")
@@ -52,16 +55,35 @@ def keep_readable(cell) -> list:
     return kept
 
 
-def refresh_study(executed: Path) -> None:
-    "Copy the outputs of the executed chapters into their sources, cell by cell; papermill's own cell is left out."
-    for source in sorted((NBS / "study").glob("*.ipynb")):
-        notebook = nbformat.read(source, as_version=4)
-        ran = nbformat.read(executed / source.name, as_version=4)
+def visible_parameters(source: Path) -> dict:
+    "The values in a chapter's `parameters` cell, by name."
+    return {name: ast.literal_eval(found["default"]) for name, found in papermill.inspect_notebook(str(source)).items()}
+
+
+def run_study() -> Path:
+    "Run the study anew with the parameters that its chapters show, the same in all of them; return the folder of the run."
+    first, *others = map(visible_parameters, list_chapters())
+    assert all(shown == first for shown in others), "the chapters show different parameters"
+    folder = run_folder(first["data"], first["profile"], first["seed"], first["out"])
+    shutil.rmtree(folder, ignore_errors=True)
+    options = [f"--{name}={value}" for name, value in first.items()]
+    subprocess.run([sys.executable, "-c", "from bloodcell.cli import main; main()", "study", *options], check=True)
+    return folder
+
+
+def refresh_study(folder: Path) -> None:
+    "Copy the outputs of a run's chapters into their sources, cell by cell, and say which parameters gave them."
+    for source in list_chapters():
+        notebook, shown = nbformat.read(source, as_version=4), visible_parameters(source)
+        ran = nbformat.read(folder / "notebooks" / source.name, as_version=4)
+        used = shown | {"seeds": shown["seeds"] or get_profile(shown["profile"]).seeds, "out": str(folder)}
+        assert ran.metadata["papermill"]["parameters"] == used, f"{source.name} ran with other parameters than it shows"
         cells = [cell for cell in ran.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
         for cell, done in zip(notebook.cells, cells, strict=True):
             assert cell.source == done.source, f"{source.name} has changed since the study ran: run it again"
             if cell.cell_type == "code":
                 cell.outputs = keep_readable(done)
+        notebook.metadata["bloodcell"] = {"parameters": shown}
         nbformat.write(notebook, source)
 
 
@@ -89,7 +111,7 @@ def refresh_boxes() -> None:
 
 
 def refresh_results() -> None:
-    "Run the notebooks of the kept results; write README.md, results/report.html and the boxes of the study's chapters."
+    "Run the notebooks of the stored results; write README.md, results/report.html and the boxes of the study's chapters."
     with ThreadPoolExecutor(2) as pool:  # the boxes need no notebook: they are made while the longer of the two still runs
         tasks = [*(pool.submit(execute, NBS / name) for name in RESULTS), pool.submit(refresh_boxes)]
     for task in tasks:
@@ -108,7 +130,7 @@ def readme() -> str:
 
 if __name__ == "__main__":
     if sys.argv[1:] != ["results"]:
-        refresh_study(run_folder("synthetic", "quick", 0) / "notebooks")
+        refresh_study(run_study())
         for source in sorted({*NBS.glob("*.ipynb")} - {NBS / name for name in RESULTS}):
             execute(source)
     refresh_results()

@@ -97,7 +97,7 @@ class Profile:
     tuning_images: int | None
     backbones: tuple[str, ...] | None
     readings: bool  # also what else a paper may mean where it leaves something open
-    together: bool  # experiments so short that one process runs them all: starting one costs more than its training
+    one_process: bool  # one process runs all experiments: starting one costs more than its training
     about: str
 
     def stages(self, epochs: tuple[int, ...]) -> tuple[int, ...]:

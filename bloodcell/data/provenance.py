@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 from PIL import Image
@@ -24,11 +25,6 @@ from tqdm.auto import tqdm
 
 from ..core.config import BloodcellError
 from .quality import open_image
-
-try:
-    import cv2
-except ImportError as error:
-    raise BloodcellError("the search for originals needs OpenCV: pip install 'bloodcell[study]'") from error
 
 # %% ../../nbs/data/05_provenance.ipynb #cell6
 SEARCH_SIZE = (320, 240)  # width and height in pixels

@@ -4,8 +4,7 @@
 
 # %% auto #0
 __all__ = ['IMAGE_FORMATS', 'MAX_PIXELS', 'HASH_SIDE', 'NOT_MEASURED', 'UnreadableImage', 'silence_pillow', 'open_image',
-           'read_image', 'perceptual_hash', 'hash_to_text', 'hash_from_text', 'measure_quality', 'inspect_images',
-           'exclude_unusable']
+           'perceptual_hash', 'hash_to_text', 'hash_from_text', 'measure_quality', 'inspect_images', 'exclude_unusable']
 
 # %% ../../nbs/data/02_quality.ipynb #cell3
 import hashlib
@@ -78,11 +77,6 @@ def open_image(
         if isinstance(error, Image.UnidentifiedImageError):
             reason = "not an image" if Path(path).stat().st_size else "an empty file"
         raise UnreadableImage(f"{path}: {reason}") from error
-
-
-def read_image(path: str | Path) -> np.ndarray:
-    "An upright RGB image: uint8, (height, width, 3). Raises `UnreadableImage`, which names the file and the reason."
-    return np.asarray(open_image(path))
 
 # %% ../../nbs/data/02_quality.ipynb #cell12
 HASH_SIDE = 16  # frequencies a side that the perceptual hash keeps

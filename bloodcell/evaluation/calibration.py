@@ -6,8 +6,8 @@
 __all__ = ['CALIBRATION_COLUMNS', 'probability_matrix', 'compute_reliability', 'expected_calibration_error', 'apply_temperature',
            'fit_temperature', 'normalise_class_prior', 'apply_class_prior', 'correct_label_shift',
            'conformal_threshold', 'conformal_sets', 'set_coverage', 'risk_coverage', 'selective_accuracy',
-           'summarise_calibration', 'calibration_table', 'compute_ood_scores', 'compute_ood_auroc',
-           'ood_auroc_interval', 'score_unknown_kinds']
+           'summarise_calibration', 'calibration_table', 'compute_ood_scores', 'compute_ood_auroc', 'score_auroc',
+           'score_unknown_kinds']
 
 # %% ../../nbs/evaluation/02_calibration.ipynb #cell3
 from collections.abc import Mapping, Sequence
@@ -19,6 +19,7 @@ from sklearn.metrics import roc_auc_score
 
 from ..core.config import BloodcellError, rng_for
 from .metrics import list_classes, select_split, most_probable_classes
+from .uncertainty import DRAWS, Score, assign_strata, resample_groups, score_interval
 
 # %% ../../nbs/evaluation/02_calibration.ipynb #cell6
 def probability_matrix(table: pd.DataFrame) -> np.ndarray:
@@ -241,24 +242,27 @@ def compute_ood_auroc(
     return float(roc_auc_score(np.r_[np.zeros(len(known)), np.ones(len(unknown))], np.r_[known, unknown]))
 
 
-def ood_auroc_interval(
+def score_auroc(
     known: pd.DataFrame,  # columns `group` and `score`
     unknown: pd.DataFrame,
-    draws: int = 2000,
     seed: int = 0,
-) -> tuple[float, float, float]:
-    "`compute_ood_auroc`, and the ends of its 95 % interval over groups; a patient with cells of both kinds is drawn with both."
+) -> Score:
+    """Return `compute_ood_auroc` with its interval over groups; a patient with cells of both kinds is drawn with both. Where all unknown cells
+    score higher than all known ones, the smaller number of groups sets the interval."""
     names, places = np.unique(np.r_[known["group"].astype(str), unknown["group"].astype(str)], return_inverse=True)
     (columns, first), (rows, second) = (np.unique(some, return_inverse=True) for some in (places[: len(known)], places[len(known) :]))
     scores, others = known["score"].to_numpy(), unknown["score"].to_numpy()
     wins = np.zeros((len(rows), len(columns)))  # of each group of unknown cells over each group of known ones
     for group, score in zip(second, others, strict=True):
         wins[group] += np.bincount(first, (score > scores) + 0.5 * (score == scores), len(columns))
-    times = rng_for(seed, "auroc interval").multinomial(len(names), np.full(len(names), 1 / len(names)), draws).astype(float)
+    mostly_unknown = np.bincount(places[len(known) :], minlength=len(names)) > np.bincount(places[: len(known)], minlength=len(names))
+    strata = assign_strata(mostly_unknown.astype(int))
+    times = resample_groups(strata, np.ones(len(names), int), DRAWS, rng_for(seed, "bootstrap auroc"))
     drawn, beside = times[:, rows], times[:, columns]
     pairs = (drawn @ np.bincount(second)) * (beside @ np.bincount(first))
-    again = ((drawn @ wins) * beside).sum(axis=1) / np.maximum(pairs, 1)
-    return compute_ood_auroc(scores, others), *np.quantile(again, [0.025, 0.975])
+    again = np.divide(((drawn @ wins) * beside).sum(axis=1), pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
+    value, groups = compute_ood_auroc(scores, others), min(len(rows), len(columns))
+    return Score("auroc", value, *score_interval(value, again, groups, np.array([value])), len(known) + len(unknown), groups, 1)
 
 # %% ../../nbs/evaluation/02_calibration.ipynb #996afa3e
 def score_unknown_kinds(
@@ -270,7 +274,7 @@ def score_unknown_kinds(
     doubt and of entropy."""
     rows, usual = [], compute_ood_scores(known)
     for kind, cells in unknown.groupby("kind"):
-        value, low, high = ood_auroc_interval(*(table[["group"]].assign(score=table["strangeness"]) for table in (known, cells)))
+        score = score_auroc(*(table[["group"]].assign(score=table["strangeness"]) for table in (known, cells)))
         others = {f"auroc_{name}": compute_ood_auroc(usual[name], scores) for name, scores in compute_ood_scores(cells).items()}
         rows.append(
             {
@@ -278,12 +282,12 @@ def score_unknown_kinds(
                 "n": len(cells),
                 "groups": cells["group"].nunique(),
                 "strange": (cells["strangeness"] > strangest).mean(),
-                "auroc_strangeness": value,
-                "ci_low": low,
-                "ci_high": high,
+                "auroc_strangeness": score.value,
+                "auroc_low": score.low,
+                "auroc_high": score.high,
             }
             | others
         )
     return pd.DataFrame(
-        rows, columns=["kind", "n", "groups", "strange", "auroc_strangeness", "ci_low", "ci_high", "auroc_doubt", "auroc_entropy"]
+        rows, columns=["kind", "n", "groups", "strange", "auroc_strangeness", "auroc_low", "auroc_high", "auroc_doubt", "auroc_entropy"]
     )

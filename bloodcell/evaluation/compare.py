@@ -15,8 +15,8 @@ import pandas as pd
 
 from ..core.config import BloodcellError
 from ..training.outcomes import Outcome, group_outcomes, load_outcomes
-from .metrics import accuracy_difference, select_split, summarise_seeds
-from .uncertainty import holm_correction, paired_difference
+from .metrics import select_split
+from .uncertainty import holm_correction, paired_difference, summarise_seeds, unpaired_difference
 
 # %% ../../nbs/evaluation/05_compare.ipynb #cell6
 def find_models(path: str | Path) -> dict[tuple[str, str, str], list[Outcome]]:
@@ -38,15 +38,14 @@ def _against(tables: Sequence[pd.DataFrame], reference: Sequence[pd.DataFrame]) 
     same_classes = set(tables[0].columns) == set(reference[0].columns)
     if same_classes and set(select_split(tables[0], "test")["image"]) == set(select_split(reference[0], "test")["image"]):
         return paired_difference(tables, reference) | {"test_images": "the same"}
-    value, low, high = accuracy_difference(tables, reference)
-    return {"difference": value, "ci_low": low, "ci_high": high, "p": np.nan, "smallest": np.nan, "test_images": "others"}
+    return unpaired_difference(tables, reference) | {"p": np.nan, "smallest": np.nan, "test_images": "others"}
 
 # %% ../../nbs/evaluation/05_compare.ipynb #cell8
 def compare_runs(paths: Sequence[str | Path]) -> pd.DataFrame:
     """One row per model, with the model before it that it is held against as its `reference`: `model`, `accuracy`, `macro_f1`, `seeds`,
-    `n`, `reference`, `difference` (of the accuracies), `ci_low` and `ci_high` (95 %, over groups), `p_holm` (paired test, corrected for the
-    number of models; empty where test images differ), `smallest` (the difference that would be found with a power of 80 %) and
-    `test_images`. Raises `BloodcellError` for fewer than two models."""
+    `n`, `reference`, `difference` (of the accuracies), `difference_low` and `difference_high` (95 %, over groups and trainings),
+    `p_holm` (paired test, corrected for the number of models; empty where test images differ), `smallest` (the difference that would be
+    found with a power of 80 %) and `test_images`. Raises `BloodcellError` for fewer than two models."""
     models: dict[tuple[str, str, str], list[Outcome]] = {}
     for path in paths:
         models |= find_models(path)
@@ -69,8 +68,8 @@ def compare_runs(paths: Sequence[str | Path]) -> pd.DataFrame:
             "n",
             "reference",
             "difference",
-            "ci_low",
-            "ci_high",
+            "difference_low",
+            "difference_high",
             "p_holm",
             "smallest",
             "test_images",
@@ -99,8 +98,8 @@ def plot_differences(table: pd.DataFrame, title: str) -> plt.Figure:
     rows = table[table["difference"].notna()].reset_index(drop=True)
     figure, axis = plt.subplots(figsize=(8, 0.5 * len(rows) + 1.3))
     for place, row in enumerate(rows.itertuples()):
-        apart = row.ci_low > 0 or row.ci_high < 0
-        axis.plot([100 * row.ci_low, 100 * row.ci_high], [place, place], color="#0072B2")
+        apart = row.difference_low > 0 or row.difference_high < 0
+        axis.plot([100 * row.difference_low, 100 * row.difference_high], [place, place], color="#0072B2")
         axis.plot(100 * row.difference, place, "o", color="#0072B2", markerfacecolor="#0072B2" if apart else "white")
     axis.axvline(0, color="#777777", linewidth=1)
     axis.set(
@@ -118,9 +117,9 @@ def describe_differences(table: pd.DataFrame) -> list[str]:
     "A sentence for each model that was held against another."
     lines = []
     for row in table[table["difference"].notna()].itertuples():
-        decided = "more than chance would give" if row.ci_low > 0 or row.ci_high < 0 else "which may be chance"
+        decided = "more than chance would give" if row.difference_low > 0 or row.difference_high < 0 else "which may be chance"
         lines.append(
             f"{row.model}: {100 * row.difference:+.1f} points of accuracy against {row.reference} (95 % interval "
-            f"{100 * row.ci_low:+.1f} to {100 * row.ci_high:+.1f}), {decided}."
+            f"{100 * row.difference_low:+.1f} to {100 * row.difference_high:+.1f}), {decided}."
         )
     return lines

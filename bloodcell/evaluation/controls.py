@@ -20,7 +20,8 @@ from ..training.classifiers import colour_features
 from ..core.config import rng_for, seed_for
 from ..data.dataset import Dataset
 from ..data.pixels import Input
-from .metrics import bootstrap_interval, predictions_table, summarise_scores
+from .metrics import predictions_table
+from .uncertainty import summarise_seeds
 
 # %% ../../nbs/evaluation/03_controls.ipynb #cell6
 CONTROL_SIZE, FRAME_SHARE = 64, 0.1  # pixels; share of the width
@@ -100,25 +101,13 @@ def controls_table(
     dataset: Dataset,  # split
     seed: int = 0,
 ) -> pd.DataFrame:
-    """One row per control: what it `sees`, its `accuracy` on test images with the interval over groups, `balanced_accuracy`, and `chance`,
-    which that would be for a guess."""
+    """Return one row per control: what it `sees`, its `accuracy` on test images with the interval over groups (`accuracy_low`,
+    `accuracy_high`), `balanced_accuracy`, and `chance`, which that would be for a guess."""
     rows = []
     for name, (sees, _) in CONTROLS.items():
         table = predict_control(name, dataset, seed)
-        low, high = bootstrap_interval([table])
-        found = summarise_scores(table)
+        found = summarise_seeds([table])
         present = table.loc[table["split"] == "test", "label"].nunique()
-        rows.append(
-            {
-                "control": name,
-                "sees": sees,
-                "accuracy": found["accuracy"],
-                "ci_low": low,
-                "ci_high": high,
-                "balanced_accuracy": found["balanced_accuracy"],
-                "chance": 1 / present,
-                "n": found["n"],
-                "groups": found["groups"],
-            }
-        )
+        columns = ("accuracy", "accuracy_low", "accuracy_high", "balanced_accuracy", "n", "groups")
+        rows.append({"control": name, "sees": sees, "chance": 1 / present} | {column: found[column] for column in columns})
     return pd.DataFrame(rows)

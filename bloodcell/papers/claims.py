@@ -5,20 +5,21 @@
 # %% auto #0
 __all__ = ['ASGHAR_CLASSES', 'ASGHAR_ACCURACY', 'ASGHAR_TABLE_4', 'JARJEES_FIGURE_5', 'CLAIMS', 'ASGHAR_COMPARED_STUDIES',
            'JARJEES_COMPARED_STUDIES', 'NOT_COMPARABLE', 'MEASUREMENT_COLUMNS', 'CLAIM_COLUMNS', 'Claim', 'Measurement',
-           'judge_claim', 'claims_table', 'is_compatible', 'is_unjudged', 'summarise_claims']
+           'Verdict', 'judge_claim', 'describe_verdict', 'claims_table', 'summarise_claims']
 
 # %% ../../nbs/papers/01_claims.ipynb #cell3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 import pandas as pd
 
 from ..data.catalog import CLASSES
 from ..training.outcomes import AT_CHANCE, Outcome, group_outcomes
-from ..evaluation.metrics import compute_intervals
 from .registry import PAPERS, get_recipe
 from ..data.splits import PROTOCOLS
+from ..evaluation.uncertainty import Score, compute_scores, score_log_loss
 
 # %% ../../nbs/papers/01_claims.ipynb #cell6
 @dataclass(frozen=True)
@@ -149,31 +150,25 @@ JARJEES_COMPARED_STUDIES = (
 )
 
 # %% ../../nbs/papers/01_claims.ipynb #cell11
-NOT_COMPARABLE = {"khalil2022_scratch": "not comparable: the paper does not print its network, ours stands in its place"}
+NOT_COMPARABLE = {"khalil2022_scratch": "the paper does not describe its network; ours is a substitute"}
 
 
 @dataclass(frozen=True)
 class Measurement:
-    "What this study found for a claim. `overlap` is the share of the evaluated images whose cell is known to have been trained on."
+    "What this study found for a claim."
 
-    measured_by: str
+    score: Score  # its ends are NaN where the value is from the history of the training
+    measured_by: str  # name of the recipe
     protocol: str
-    evaluated: str
-    value: float
-    ci_low: float
-    ci_high: float
-    n: int
-    groups: int
-    overlap: float
-    seeds: int
-    seed_values: tuple[float, ...]
-    weights: str
-    whole: bool
-    differs: str = ""
-    relative: bool = False  # of the paper's network, and not that network
+    evaluated: str  # the images, in words
+    overlap: float  # share of the evaluated images whose group is known to have been trained on; NaN where unknown
+    weights: str  # that the training began with
+    shortened: bool  # fewer epochs or images than the paper's
+    deviation: str  # from the paper's network; empty for none
+    substitute: bool  # for the paper's network, and not that network
 
 
-def _evaluations(claim: Claim, outcome: Outcome) -> list[tuple[str, str]]:
+def _evaluations(claim: Claim) -> list[tuple[str, str]]:
     "Which part of the split a claim is about, and that part in words."
     for part, words in (("validation", "validation images, which chose the epoch"), ("training", "training images")):
         if claim.metric.startswith(part):
@@ -182,133 +177,150 @@ def _evaluations(claim: Claim, outcome: Outcome) -> list[tuple[str, str]]:
     return [*found, ("all", "all images, as the paper counts")] if claim.protocol == "asghar2023" else found
 
 
-def _stage(claim: Claim, outcomes: Sequence[Outcome]) -> list[float]:
-    "The value at the end of a stage of the training, from the histories."
+def _stage(claim: Claim, outcomes: Sequence[Outcome]) -> Score:
+    "The mean value at the end of a stage of the training, from the histories."
     metric, _, stage = claim.metric.partition(", stage ")
     column = {"training accuracy": "accuracy", "validation F-score": "val_f1_score"}[metric]
-    return [float(one.history[column].iloc[sum(one.record["recipe"]["schedule"]["epochs"][: int(stage)]) - 1]) for one in outcomes]
+    values = [one.history[column].iloc[sum(one.recipe.schedule.epochs[: int(stage)]) - 1] for one in outcomes]
+    n = outcomes[0].record["data"]["images"]["train" if metric.startswith("training") else "validation"]
+    return Score(column, float(np.mean(values)), np.nan, np.nan, n, 0, len(values))
 
 # %% ../../nbs/papers/01_claims.ipynb #cell12
+def _score(claim: Claim, outcomes: Sequence[Outcome], split: str, cache: dict) -> Score | None:
+    "The score that a claim is about, of the outcomes of one recipe and protocol; None where its class has no image."
+    metric = claim.metric.removeprefix("validation ").removeprefix("training ").lower().replace(" ", "_")
+    tables, key = [one.predictions for one in outcomes], (outcomes[0].recipe.name, outcomes[0].protocol, split)
+    if metric == "log_loss":
+        return score_log_loss(tables, split)
+    if key not in cache:
+        cache[key] = {(score.metric, score.classes): score for score in compute_scores(tables, split)}
+    return next((score for (name, classes), score in cache[key].items() if name == metric and claim.label in ("", classes)), None)
+
+
 def _measure(claim: Claim, outcomes: Sequence[Outcome], cache: dict) -> list[Measurement]:
     "The measurements of a claim by the outcomes of one recipe and protocol, one outcome per seed."
     first = outcomes[0]
     facts = {
         "measured_by": first.recipe.name,
         "protocol": first.protocol,
-        "seeds": len(outcomes),
         "weights": first.weights,
-        "whole": first.record["whole"],
-        "differs": first.recipe.paper.deviation,
-        "relative": bool(first.recipe.paper.substitute_for),
+        "shortened": bool(first.shortfall),
+        "deviation": first.recipe.paper.deviation,
+        "substitute": bool(first.recipe.paper.substitute_for),
     }
     if ", stage " in claim.metric:
-        values = _stage(claim, outcomes)
-        n = first.record["data"]["images"]["train" if claim.metric.startswith("training") else "validation"]
-        return [
-            Measurement(
-                evaluated="from the history",
-                value=float(np.mean(values)),
-                ci_low=np.nan,
-                ci_high=np.nan,
-                n=n,
-                groups=0,
-                overlap=np.nan,
-                seed_values=tuple(values),
-                **facts,
-            )
-        ]
-    found = []
-    for split, words in _evaluations(claim, first):
-        key = (first.recipe.name, first.protocol, split)
-        if key not in cache:
-            cache[key] = (
-                compute_intervals([one.predictions for one in outcomes], split),
-                [compute_intervals([one.predictions], split, draws=1) for one in outcomes],
-            )
-        metric = claim.metric.removeprefix("validation ").removeprefix("training ")
-        row, *each = (table.set_index(["metric", "label"]).loc[(metric, claim.label)] for table in (cache[key][0], *cache[key][1]))
-        rows = first.predictions if split == "all" else first.predictions[first.predictions["split"] == split]
-        learned = set(first.predictions.loc[first.predictions["split"] == "train", "group"])
-        found.append(
-            Measurement(
-                evaluated=words,
-                value=row["value"],
-                ci_low=row["ci_low"],
-                ci_high=row["ci_high"],
-                n=int(row["n"]),
-                groups=int(row["groups"]),
-                overlap=float(rows["group"].isin(learned).mean()),
-                seed_values=tuple(float(one["value"]) for one in each),
-                **facts,
-            )
-        )
+        return [Measurement(_stage(claim, outcomes), evaluated="from the history", overlap=np.nan, **facts)]
+    found, table = [], first.predictions
+    learned = set(table.loc[table["split"] == "train", "group"])
+    for split, words in _evaluations(claim):
+        rows = table if split == "all" else table[table["split"] == split]
+        if score := _score(claim, outcomes, split, cache):
+            found.append(Measurement(score, evaluated=words, overlap=float(rows["group"].isin(learned).mean()), **facts))
     return found
 
 # %% ../../nbs/papers/01_claims.ipynb #cell14
-def judge_claim(claim: Claim, found: Measurement) -> str:
-    "The outcome in words, by rule."
-    if found.relative:
-        return f"no verdict: {found.differs}" + ("" if found.whole else "; fewer epochs or images than the paper's")
-    low, high = claim.edges
-    unit = (lambda x: f"{x:.3f} nats") if "loss" in claim.metric else (lambda x: f"{100 * x:.1f} points")
-    if np.isnan(found.ci_low):
-        outcome = (
-            "as claimed"
-            if low <= found.value < high
-            else f"{unit(abs(found.value - claim.value))} {'below' if found.value < claim.value else 'above'} the claim (no "
-            "interval: from the history)"
-        )
+class Verdict(StrEnum):
+    "What a measurement says of a claim."
+
+    COMPATIBLE = "compatible"
+    BELOW = "below"  # the measurement is below what was claimed
+    ABOVE = "above"
+    UNDECIDED = "undecided"  # the interval contains the bound of a one-sided claim
+    NOT_COMPARABLE = "not_comparable"  # other data, or a substitute for the paper's network
+    NOT_RUN = "not_run"
+
+
+def judge_claim(claim: Claim, found: Measurement) -> Verdict:
+    "Return the verdict, by the rule above."
+    score, (low, high) = found.score, claim.edges
+    if found.substitute:
+        return Verdict.NOT_COMPARABLE
+    if np.isnan(score.low):
+        agrees = low <= score.value < high
     elif claim.relation == "above":
-        outcome = (
-            "above, as claimed"
-            if found.ci_low > claim.value
-            else "not above, against the claim"
-            if found.ci_high <= claim.value
-            else "cannot decide: the interval reaches below the claimed bound"
-        )
+        agrees = score.low > claim.value
+        if not agrees and score.high > claim.value:
+            return Verdict.UNDECIDED
     elif claim.relation == "at most":
-        outcome = (
-            "at most that, as claimed"
-            if found.ci_high < high
-            else "above the claimed maximum"
-            if found.ci_low >= high
-            else "cannot decide: the interval reaches above the claimed maximum"
-        )
-    elif found.ci_low < high and found.ci_high >= low:
-        outcome = "the claim lies in the interval"
+        agrees = score.high < high
+        if not agrees and score.low < high:
+            return Verdict.UNDECIDED
     else:
-        outcome = f"{unit(abs(found.value - claim.value))} {'below' if found.value < claim.value else 'above'} the claim"
-    shared = (
-        ""
-        if np.isnan(found.overlap)
-        else "; no overlap with training is known"
-        if not found.overlap
-        else f"; {found.overlap:.0%} of the evaluated images overlap with training"
-    )
-    length = "" if found.whole else "; fewer epochs or images than the paper's"
-    return outcome + (f"; {found.differs}" if found.differs else "") + shared + length
+        agrees = score.low < high and score.high >= low
+    return Verdict.COMPATIBLE if agrees else Verdict.BELOW if score.value < claim.value else Verdict.ABOVE
+
+# %% ../../nbs/papers/01_claims.ipynb #293e27b3
+def _outcome(row: Mapping) -> str:
+    "The verdict of a measurement in words."
+    distance = abs(row["value"] - row["claimed"])
+    words = f"{distance:.3f} nats" if "loss" in row["metric"] else f"{100 * distance:.1f} percentage points"
+    history = " (no interval: from the history)" if np.isnan(row["low"]) else ""
+    return {
+        Verdict.COMPATIBLE: "compatible with the claim",
+        Verdict.UNDECIDED: "undecided: the interval contains the claimed bound",
+        Verdict.NOT_COMPARABLE: "not comparable",
+        Verdict.BELOW: f"{words} below the claim{history}",
+        Verdict.ABOVE: f"{words} above the claim{history}",
+    }[row["verdict"]]
 
 
-MEASUREMENT_COLUMNS = ["measured_by", "protocol", "evaluated", "value", "ci_low", "ci_high", "n", "groups", "overlap", "seeds", "weights"]
-CLAIM_COLUMNS = ["paper", "recipe", "metric", "label", "claimed", "relation", "place", "data", *MEASUREMENT_COLUMNS, "verdict"]
+def describe_verdict(
+    row: Mapping,  # of `claims_table`
+) -> str:
+    "Return the verdict of a row in words, with what qualifies it."
+    if pd.isna(row["value"]):
+        return f"not comparable: {row['reason']}" if row["verdict"] == Verdict.NOT_COMPARABLE else row["reason"]
+    parts = [_outcome(row), row["deviation"]]
+    if row["verdict"] != Verdict.NOT_COMPARABLE and not pd.isna(row["overlap"]):
+        parts.append(
+            f"{row['overlap']:.0%} of the evaluated images overlap with training" if row["overlap"] else "no overlap with training is known"
+        )
+    return "; ".join(filter(None, [*parts, "fewer epochs or images than the paper's" if row["shortened"] else ""]))
 
 
-def _why_not(claim: Claim, data: str, outcomes: Sequence[Outcome], reasons: dict[str, str]) -> str:
-    "Why there is no measurement of a claim."
-    if claim.recipe in NOT_COMPARABLE:
-        return NOT_COMPARABLE[claim.recipe]
-    if data != claim.data:
-        return f"not comparable: the claim is about {claim.data}"
-    states = [one.status for one in outcomes if one.recipe.name == claim.recipe]
-    return states[0] if states else reasons.get(claim.recipe, "not run yet")
+MEASUREMENT_COLUMNS = [
+    "measured_by",
+    "protocol",
+    "evaluated",
+    "value",
+    "low",
+    "high",
+    "n",
+    "groups",
+    "overlap",
+    "seeds",
+    "weights",
+    "shortened",
+    "deviation",
+]
+CLAIM_COLUMNS = ["paper", "recipe", "metric", "label", "claimed", "relation", "place", "data", *MEASUREMENT_COLUMNS, "verdict", "reason"]
 
 # %% ../../nbs/papers/01_claims.ipynb #cell15
+def _not_measured(claim: Claim, data: str, outcomes: Sequence[Outcome], reasons: Mapping[str, str]) -> dict:
+    "Verdict and reason where there is no measurement of a claim."
+    if claim.recipe in NOT_COMPARABLE:
+        return {"verdict": Verdict.NOT_COMPARABLE, "reason": NOT_COMPARABLE[claim.recipe]}
+    if data != claim.data:
+        return {"verdict": Verdict.NOT_COMPARABLE, "reason": f"the claim is about {claim.data}"}
+    states = [one.status for one in outcomes if one.recipe.name == claim.recipe]
+    if "run" in states:
+        return {"verdict": Verdict.NOT_RUN, "reason": "no image of its class was evaluated"}
+    return {"verdict": Verdict.NOT_RUN, "reason": states[0] if states else reasons.get(claim.recipe, "not run yet")}
+
+
+def _row(claim: Claim, found: Measurement) -> dict:
+    "The columns of a measurement."
+    values = vars(found.score) | vars(found)
+    return {name: values[name] for name in MEASUREMENT_COLUMNS} | {"verdict": judge_claim(claim, found), "reason": ""}
+
+
 def claims_table(
     data: str,  # the name of the data set
     outcomes: Sequence[Outcome],  # of a run
-    reasons: dict[str, str],  # why recipes were not run, from `bloodcell.reporting.plan.list_skipped_recipes`
+    reasons: Mapping[str, str],  # why recipes were not run, from `bloodcell.reporting.plan.list_skipped_recipes`
 ) -> pd.DataFrame:
-    "One row per claim and measurement; a claim without a measurement has a row with the reason."
+    """Return one row per claim and measurement, with its `verdict` (a `Verdict`); a claim without a measurement has a row with the
+    `reason`."""
     rows, cache, grouped = [], {}, group_outcomes(outcomes)
     for claim in CLAIMS:
         base = {
@@ -332,22 +344,12 @@ def claims_table(
             ]
         )
         found = [measured for same in ran if same for measured in _measure(claim, same, cache)]
-        rows += [
-            base | {key: getattr(one, key) for key in MEASUREMENT_COLUMNS} | {"verdict": judge_claim(claim, one)} for one in found
-        ] or [base | {"protocol": claim.protocol, "verdict": _why_not(claim, data, outcomes, reasons)}]
+        rows += [base | _row(claim, one) for one in found] or [
+            base | {"protocol": claim.protocol} | _not_measured(claim, data, outcomes, reasons)
+        ]
     return pd.DataFrame(rows).reindex(columns=CLAIM_COLUMNS).astype(dict.fromkeys(["n", "groups", "seeds"], "Int64"))
 
 # %% ../../nbs/papers/01_claims.ipynb #cell22
-def is_compatible(verdicts: pd.Series) -> pd.Series:
-    "Whether each verdict says that the claim holds."
-    return verdicts.str.contains("as claimed|in the interval")
-
-
-def is_unjudged(verdicts: pd.Series) -> pd.Series:
-    "Whether each verdict says that there is none, because another network was measured."
-    return verdicts.str.startswith("no verdict")
-
-
 def _places(rows: pd.DataFrame) -> set[tuple[str, str, str]]:
     "Which claims rows are about: a claim may have been measured more than once."
     return set(rows[["metric", "label", "place"]].itertuples(index=False, name=None))
@@ -356,28 +358,24 @@ def _places(rows: pd.DataFrame) -> set[tuple[str, str, str]]:
 def summarise_claims(
     table: pd.DataFrame,  # of `claims_table`
 ) -> pd.DataFrame:
-    """One row per paper and network: claims, how many were measured, how many hold, how many hold without overlap with training, how many
-    are surpassed and nowhere hold, and why others were not measured or have no verdict."""
-    rows = []
+    """Return one row per paper and network: `claims`, how many were `measured`, are `compatible`, are `compatible_without_overlap` with
+    training, and are `surpassed`; and why others were `not_judged`."""
+    rows, better = [], np.where(table["metric"].str.contains("loss"), Verdict.BELOW, Verdict.ABOVE)
+    table = table.assign(surpassed=table["verdict"] == better)
     for (paper, name), rest in table.groupby(["paper", "recipe"], sort=False):
         measured = rest[rest["value"].notna()]
-        good = measured[is_compatible(measured["verdict"])]
-        better = np.where(
-            measured["metric"].str.contains("loss"),
-            measured["verdict"].str.contains("below the claim"),
-            measured["verdict"].str.contains("above the claim"),
-        )
-        why = "; ".join(rest.loc[rest["value"].isna() | is_unjudged(rest["verdict"]), "verdict"].unique())
+        compatible = measured[measured["verdict"] == Verdict.COMPATIBLE]
+        open_rows = rest[rest["verdict"].isin([Verdict.NOT_COMPARABLE, Verdict.NOT_RUN])]
         rows.append(
             {
                 "paper": paper,
                 "network": get_recipe(name).title,
                 "claims": len(_places(rest)),
                 "measured": len(_places(measured)),
-                "hold": len(_places(good)),
-                "hold_without_overlap": len(_places(good[good["overlap"].eq(0)])),
-                "surpassed": len(_places(measured[better]) - _places(good)),
-                "others": why,
+                "compatible": len(_places(compatible)),
+                "compatible_without_overlap": len(_places(compatible[compatible["overlap"].eq(0)])),
+                "surpassed": len(_places(measured[measured["surpassed"]]) - _places(compatible)),
+                "not_judged": "; ".join(dict.fromkeys(describe_verdict(row) for row in open_rows.to_dict("records"))),
             }
         )
     return pd.DataFrame(rows)

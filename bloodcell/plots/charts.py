@@ -398,11 +398,11 @@ def plot_confusion_rates(counts: pd.DataFrame, title: str) -> plt.Figure:
 
 # %% ../../nbs/plots/00_charts.ipynb #cell29
 def plot_model_scores(results: pd.DataFrame, title: str) -> plt.Figure:
-    """Mean accuracy with its 95 % interval over groups and mean macro-F1: `model`, `accuracy`, `ci_low`, `ci_high` and `macro_f1`, one row
-    per model."""
+    """Mean accuracy with its 95 % interval over groups and mean macro-F1: `model`, `accuracy`, `accuracy_low`, `accuracy_high` and
+    `macro_f1`, one row per model."""
     figure, axis = plt.subplots(figsize=(8, 0.36 * len(results) + 1.3))
     place = np.arange(len(results))
-    error = [(results["accuracy"] - results["ci_low"]).clip(lower=0), (results["ci_high"] - results["accuracy"]).clip(lower=0)]
+    error = [(results["accuracy"] - results["accuracy_low"]).clip(lower=0), (results["accuracy_high"] - results["accuracy"]).clip(lower=0)]
     axis.errorbar(results["accuracy"], place, xerr=error, fmt="o", color="#0072B2", capsize=3, label="accuracy, 95 % interval over groups")
     axis.plot(results["macro_f1"], place, "D", color="#D55E00", markersize=5, markerfacecolor="none", label="macro-F1")
     axis.set(yticks=place, yticklabels=results["model"], xlabel="score (0 to 1)", xlim=(0, 1.02), ylim=(len(results) - 0.4, -0.6))

@@ -91,11 +91,11 @@ def plot_overview(table: pd.DataFrame, title: str) -> plt.Figure:
 
 
 def plot_claims(claims: pd.DataFrame, title: str) -> plt.Figure:
-    """Claimed values as diamonds beside measured ones with their intervals: `name`, `claimed`, `value`, `ci_low` and `ci_high`, one row per
+    """Claimed values as diamonds beside measured ones with their intervals: `name`, `claimed`, `value`, `low` and `high`, one row per
     measurement."""
     figure, axis = plt.subplots(figsize=(9, 0.36 * len(claims) + 1.3))
     place = np.arange(len(claims))
-    error = [(claims["value"] - claims["ci_low"]).fillna(0).clip(lower=0), (claims["ci_high"] - claims["value"]).fillna(0).clip(lower=0)]
+    error = [(claims["value"] - claims["low"]).fillna(0).clip(lower=0), (claims["high"] - claims["value"]).fillna(0).clip(lower=0)]
     axis.errorbar(claims["value"], place, xerr=error, fmt="o", color="#0072B2", capsize=3, label="measured, 95 % interval over groups")
     axis.plot(claims["claimed"], place, "D", color="#D55E00", markersize=6, markerfacecolor="none", label="claimed")
     axis.set(yticks=place, yticklabels=claims["name"], xlabel="value (0 to 1)", ylim=(len(claims) - 0.4, -0.6))
@@ -125,7 +125,7 @@ def _intervals(table: pd.DataFrame, down: str, kind: str, columns: Sequence[str]
 
 def plot_held_out(table: pd.DataFrame, title: str) -> plt.Figure:
     "Macro-F1 with its interval of `bloodcell.evaluation.cross_lab.score_held_out`: one row per laboratory left out, one marker per recipe."
-    figure, axis = _intervals(table, "left_out", "recipe", ("macro_f1", "ci_low", "ci_high"), 0.15)
+    figure, axis = _intervals(table, "left_out", "recipe", ("macro_f1", "macro_f1_low", "macro_f1_high"), 0.15)
     axis.set(ylabel="laboratory left out", xlabel="macro-F1, 95 % interval over groups", xlim=(0, 1))
     axis.set_title(title, loc="left", fontsize=10)
     return figure

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MIN_MAP_SIDE', 'compute_gradient', 'grad_cam', 'overlay_heatmap', 'select_grad_cam_examples',
-           'compute_first_activations', 'compute_penultimate', 'embed_features']
+           'compute_first_activations', 'embed_features']
 
 # %% ../../nbs/plots/03_interpret.ipynb #cell3
 from collections.abc import Sequence
@@ -131,12 +131,6 @@ def compute_first_activations(network: keras.Sequential, image: np.ndarray) -> n
     return (maps - low) / np.maximum(high - low, 1e-12)
 
 # %% ../../nbs/plots/03_interpret.ipynb #cell21
-def compute_penultimate(network: keras.Sequential, source, rows: np.ndarray) -> np.ndarray:
-    "What the network hands to its last layer, for these rows of an image cache: float32 (n, width)."
-    before = keras.Model(network.inputs, network.layers[-2].output)
-    return np.concatenate([before.predict(source[rows[start : start + 256]], verbose=0) for start in range(0, len(rows), 256)])
-
-
 def embed_features(features: np.ndarray, seed: int = 0) -> np.ndarray:
     "Two coordinates for each row of features (n, d): float (n, 2). Raises `BloodcellError` for fewer than 10 rows."
     if len(features) < 10:

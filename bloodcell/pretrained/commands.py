@@ -213,7 +213,7 @@ def evaluate_command(
         list[str],
         typer.Option("--map", help="what a label means: label=class, label=unknown, or label= to leave it out; may be given several times"),
     ] = [],  # noqa: B006
-    out: Annotated[str, typer.Option(help="folder for the page and the tables; by default runs/evaluation-<data>")] = "",
+    out: Annotated[str, typer.Option(help="folder for the page and the tables; by default runs/evaluation-<data> here")] = "",
 ) -> None:
     """Evaluate a network on your own labelled cells: scores with intervals, mistakes, calibration, and how far your slides are from those
     trained on."""
@@ -222,17 +222,16 @@ def evaluate_command(
     load_keras()
     from bloodcell.pretrained.evaluate import evaluate_pretrained, write_evaluation
     from bloodcell.pretrained.model import load_pretrained
-    from bloodcell.core.config import home
 
     found = evaluate_pretrained(load_pretrained(model), data, dict(one.split("=", 1) for one in given))
-    folder = Path(out) if out else home() / "runs" / f"evaluation-{Path(data).name}"
+    folder = Path(out or f"runs/evaluation-{Path(data).name}")
     page = write_evaluation(found, folder)
     score = found.numbers
     if found.renamed:
         print(f"labels: {', '.join(f'{label} is {meant}' for label, meant in found.renamed.items())}")
     print(
         f"{score['n']:,} cells in {score['groups']:,} groups: accuracy {score['accuracy']:.3f}, macro-F1 {score['macro_f1']:.3f} (95 % "
-        f"interval over groups {score['ci_low']:.3f} to {score['ci_high']:.3f})"
+        f"interval over groups {score['macro_f1_low']:.3f} to {score['macro_f1_high']:.3f})"
     )
     if len(found.unknown):
         print(f"{len(found.unknown):,} cells of kinds that the network does not know are counted apart")
@@ -247,7 +246,7 @@ def pretrained_command(
             help="data sets joined by +, or the path of a folder or CSV of images; weights may only travel as far as their licences do"
         ),
     ] = "pbc+bccd",
-    out: Annotated[str, typer.Option(help="folder for preset.keras and its record")] = "",
+    out: Annotated[str, typer.Option(help="folder for preset.keras and its record; by default runs/preset-<data> here")] = "",
     profile: Annotated[str, typer.Option(help="smoke to try it, full for the real thing")] = "full",
     seed: Annotated[int, typer.Option(help="seed of the split and the training")] = 0,
     start: Annotated[
@@ -263,12 +262,11 @@ def pretrained_command(
     load_keras()
     from bloodcell.pretrained.model import load_pretrained
     from bloodcell.pretrained.train import TRAINING_STAGES, adapt_pretrained, train_pretrained
-    from bloodcell.core.config import home
     from bloodcell.data.dataset import prepare_dataset
     from bloodcell.data.catalog import CLASSES
     from bloodcell.core.runs import open_run, read_json
 
-    folder = Path(out) if out else home() / "runs" / "-".join(["preset", *([Path(start).stem] if start else []), Path(data).name])
+    folder = Path(out or "runs/" + "-".join(["preset", *([Path(start).stem] if start else []), Path(data).name]))
     beginning = load_pretrained(start) if start else None
     dataset = prepare_dataset(open_run(data, profile, seed, str(folder)), CLASSES)
     file = (

@@ -17,6 +17,9 @@ import numpy as np
 from ..core.config import BloodcellError
 from ..core.runs import redirect_stderr
 
+# %% ../../nbs/pretrained/00_runtimes.ipynb #f3a97c41
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 # %% ../../nbs/pretrained/00_runtimes.ipynb #c1ade147
 INPUT_SIDE = 160  # pixels of the image in which the nucleus is looked for
 OUTPUT_NAMES = ("probabilities", "strangeness")

@@ -28,12 +28,12 @@ from ..data.dataset import HELD_OUT_PREFIX
 from ..data.catalog import CATALOG
 from ..training.outcomes import Experiment, Outcome, group_outcomes, load_outcomes
 from ..evaluation.cross_lab import REAL_LABORATORIES, score_held_out, review_labels
-from ..evaluation.metrics import most_probable_classes, read_predictions, select_split, summarise_scores, summarise_seeds
+from ..evaluation.metrics import most_probable_classes, read_predictions, select_split, summarise_scores
 from ..papers.registry import ABLATIONS, CROSS_LAB, CROSS_LAB_ENSEMBLE, PAPERS, RECIPES, get_recipe, recipe_rank
 from ..training.recipes import Recipe
 from ..core.runs import read_json, write_json, write_table
 from .workbench import results_table, join_complete_folds
-from ..evaluation.uncertainty import holm_correction, paired_difference
+from ..evaluation.uncertainty import holm_correction, paired_difference, summarise_seeds
 
 # %% ../../nbs/reporting/02_archive.ipynb #1479d307
 def results_root() -> Path:
@@ -297,7 +297,7 @@ def _against(before: dict[int, Outcome], changed: dict[str, list[Outcome]]) -> p
         [paired_difference([one.predictions for one in each], [before[one.seed].predictions for one in each]) for each in changed.values()],
         index=list(changed),
     )
-    pairs = pairs.assign(p_holm=holm_correction(pairs["p"])).rename(columns={"ci_low": "difference_low", "ci_high": "difference_high"})
+    pairs = pairs.assign(p_holm=holm_correction(pairs["p"]))
     same = [before[seed] for seed in sorted({one.seed for each in changed.values() for one in each})]
     rows = [same, *changed.values()]
     length = pd.DataFrame(

@@ -13,23 +13,23 @@ import pandas as pd
 
 from ..pretrained.model import classify_cells, list_pretrained, load_pretrained, make_non_cells
 from ..evaluation.calibration import score_unknown_kinds, expected_calibration_error
-from ..evaluation.cross_lab import score_laboratory
-from ..evaluation.metrics import select_split, read_predictions
+from ..evaluation.metrics import select_split, read_predictions, summarise_scores
 from .archive import StoredPretrained, results_root
 from ..core.runs import read_json
+from ..evaluation.uncertainty import summarise_seeds
 
 # %% ../../nbs/reporting/03_card.ipynb #e3a8db66
 def score_pretrained(preset: StoredPretrained) -> pd.DataFrame:
-    """One row per set of test cells, held out or of a laboratory not trained on: the scores of `bloodcell.evaluation.cross_lab.score_laboratory`,
+    """One row per set of test cells, held out or of a laboratory not trained on: the scores of `bloodcell.evaluation.uncertainty.summarise_seeds`,
     `expected_calibration_error`, the share called `strange`, and `macro_f1_refined`, where the cells of a laboratory explained each other."""
     own = select_split(preset.own, "test")
     tables = {f"{site}, held out": own[own["site"] == site] for site in own["site"].unique()} | {
         f"{data}, not trained on": known for data, (known, _) in preset.elsewhere.items()
     }
-    refined = {f"{data}, not trained on": score_laboratory([table])["macro_f1"] for data, table in preset.refined.items()}
+    refined = {f"{data}, not trained on": summarise_scores(table)["macro_f1"] for data, table in preset.refined.items()}
     rows = [
         {"cells": name}
-        | score_laboratory([table])
+        | summarise_seeds([table])
         | {
             "calibration_error": expected_calibration_error(table),
             "strange": float((table["strangeness"] > preset.record["strangest"]).mean()),
@@ -37,7 +37,7 @@ def score_pretrained(preset: StoredPretrained) -> pd.DataFrame:
         }
         for name, table in tables.items()
     ]
-    return pd.DataFrame(rows).drop(columns=["macro_f1_sd", "seeds"])
+    return pd.DataFrame(rows).drop(columns=["accuracy_sd", "macro_f1_sd", "seeds", "balanced_accuracy", "brier", "log_loss"])
 
 # %% ../../nbs/reporting/03_card.ipynb #6e1c549d
 def score_stored_unknown(preset: StoredPretrained) -> pd.DataFrame:
@@ -70,14 +70,27 @@ def load_stored_adapted(where: str | Path | None = None) -> pd.DataFrame:
     training cells it `learned` from, `n` test cells in `groups`, their macro-F1 `before`, and now with its interval, and `accuracy`."""
     rows = []
     for file in sorted(Path(where or results_root()).glob("preset-*/record.json")):
-        record, found = read_json(file), score_laboratory([read_predictions(file.with_name("predictions.csv.xz"))])
+        record, found = read_json(file), summarise_seeds([read_predictions(file.with_name("predictions.csv.xz"))])
         rows.append(
             {
                 "cells": record["data"]["data"],
                 "learned": record["data"]["images"]["train"],
                 "before": record["before"].get("macro_f1", np.nan),
             }
-            | {name: found[name] for name in ("macro_f1", "ci_low", "ci_high", "accuracy", "n", "groups")}
+            | {
+                name: found[name]
+                for name in (
+                    "macro_f1",
+                    "macro_f1_low",
+                    "macro_f1_high",
+                    "accuracy",
+                    "accuracy_low",
+                    "accuracy_high",
+                    "n",
+                    "groups",
+                    "classes",
+                )
+            }
         )
     return pd.DataFrame(rows)
 
@@ -87,7 +100,7 @@ def make_model_card(preset: StoredPretrained, unknown: pd.DataFrame) -> str:
     record, scores = preset.record, score_pretrained(preset)
     data = "\n".join(f"- {site['title']}: {site['images']:,} images, {site['licence']}" for site in record["trained_on"])
     lines = "\n".join(
-        f"| {row.cells} | {row.accuracy:.3f} | {row.macro_f1:.3f} ({row.ci_low:.3f} to {row.ci_high:.3f}) | "
+        f"| {row.cells} | {row.accuracy:.3f} | {row.macro_f1:.3f} ({row.macro_f1_low:.3f} to {row.macro_f1_high:.3f}) | "
         f"{'' if np.isnan(row.macro_f1_refined) else format(row.macro_f1_refined, '.3f')} | {row.n:,} in {row.groups:,} | "
         f"{row.strange:.0%} |"
         for row in scores.itertuples()

@@ -16,7 +16,8 @@ from ..core.config import BloodcellError
 from ..data.audit import Audit
 from ..data.catalog import CATALOG, CatalogEntry
 from ..training.outcomes import Outcome
-from ..evaluation.metrics import compute_confusion, select_split, summarise_seeds, compute_class_scores
+from ..evaluation.metrics import compute_confusion, select_split, compute_class_scores
+from ..evaluation.uncertainty import summarise_seeds
 from ..papers.registry import PAPERS
 from ..training.recipes import Recipe
 
@@ -226,8 +227,8 @@ def _about_results(same: Sequence[Outcome]) -> dict[str, str]:
     return {
         "performance": f"Test accuracy {score['accuracy']:.3f}, balanced {score['balanced_accuracy']:.3f}, macro-F1 "
         f"{score['macro_f1']:.3f}, Brier score {score['brier']:.3f}.",
-        "uncertainty": f"95 % interval of the accuracy by a bootstrap over {score['groups']:,} groups: {score['ci_low']:.3f} to "
-        f"{score['ci_high']:.3f}; {spread}.",
+        "uncertainty": f"95 % interval of the accuracy by a bootstrap over {score['groups']:,} groups: {score['accuracy_low']:.3f} to "
+        f"{score['accuracy_high']:.3f}; {spread}.",
         "failures": f"Hardest class: {each['f1'].idxmin()} (F1 {each['f1'].min():.2f})."
         + (
             f" Most frequent error: {errors.idxmax()[0]} taken for {errors.idxmax()[1]}, {int(errors.max())} times." if errors.max() else ""

@@ -9,6 +9,7 @@ __all__ = ['is_admitted', 'is_worth_running', 'list_protocols', 'select_recipes'
 # %% ../../nbs/reporting/00_plan.ipynb #6dec0ab4
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..core.config import Profile
 from ..data.dataset import HELD_OUT_PREFIX, Dataset
@@ -21,13 +22,18 @@ from ..data.splits import count_overlap
 
 # %% ../../nbs/reporting/00_plan.ipynb #cell32
 def is_admitted(recipe: Recipe, profile: Profile) -> bool:
-    """Whether a profile runs the recipe: it may leave backbones and other readings out, and a stand-in is run only where its original is
-    not."""
+    """Whether a profile runs the recipe: it may leave backbones and other readings out, and a substitute runs only where neither its
+    original, nor the original of that, can run."""
     if profile.backbones is not None and not recipe.backbones <= set(profile.backbones):
         return False
     if recipe.paper.compared_with and not recipe.paper.substitute_for and not profile.readings:
         return False
-    return not recipe.paper.substitute_for or not is_admitted(get_recipe(recipe.paper.substitute_for), profile)
+    original = recipe
+    while original.paper.substitute_for:
+        original = get_recipe(original.paper.substitute_for)
+        if is_admitted(original, profile):
+            return False
+    return True
 
 
 def is_worth_running(protocol: str, dataset: Dataset) -> bool:
@@ -70,6 +76,14 @@ class PlannedExperiment(Experiment):
 
     fingerprint: str
     needs: tuple[str, ...] = ()
+
+    def is_finished(
+        self,
+        folder: str | Path,  # the run's folder
+    ) -> bool:
+        "Return whether its outcome is there and nothing that could change it has changed since."
+        place = Path(folder) / "experiments" / self.key
+        return Outcome(self.recipe, self.protocol, self.seed, place).record.get("fingerprint") == self.fingerprint
 
 
 def plan_experiments(

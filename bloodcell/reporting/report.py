@@ -14,11 +14,10 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 
-from ..core.config import BloodcellError, atomic_write, home
-from ..core.runs import Run, read_json, redirect_stderr
+from ..core.config import BloodcellError, home
+from ..core.runs import Run, read_json, redirect_stderr, write_html
 
 # %% ../../nbs/reporting/06_report.ipynb #cell6
 def list_chapters() -> list[Path]:
@@ -168,6 +167,7 @@ def _body(notebook, name: str, exporter) -> str:
 def _part(path: Path, exporter) -> dict:
     "A chapter for the page: its name, title, findings and body, the last two as HTML."
     import nbformat
+    from markupsafe import Markup
     from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 
     notebook, _ = CoalesceStreamsPreprocessor().preprocess(nbformat.read(path, as_version=4), {})
@@ -179,8 +179,8 @@ def _part(path: Path, exporter) -> dict:
     return {
         "name": path.stem,
         "title": title,
-        "found": exporter.from_notebook_node(found)[0] if found.cells[0].source else "",
-        "body": _body(notebook, path.stem, exporter),
+        "body": Markup(_body(notebook, path.stem, exporter)),
+        "found": Markup(exporter.from_notebook_node(found)[0]) if found.cells[0].source else "",
     }
 
 # %% ../../nbs/reporting/06_report.ipynb #cell23
@@ -191,16 +191,11 @@ def write_report_page(
     manifest: dict | None = None,  # of a run
 ) -> Path:
     "Write executed notebooks as one HTML page."
-    from jinja2 import Template
     from nbconvert import HTMLExporter
 
-    templates = home() / "workflow"
-    exporter = HTMLExporter(template_name="report", extra_template_basedirs=[str(templates)])
+    exporter = HTMLExporter(template_name="report", extra_template_basedirs=[str(home() / "workflow")])
     parts = [_part(path, exporter) for path in notebooks]
-    page = Template((templates / "report/page.html").read_text(encoding="utf-8"))
-    with atomic_write(file) as scratch:
-        scratch.write_text(page.render(title=title, parts=parts, manifest=manifest, escape=escape), encoding="utf-8")
-    return Path(file)
+    return write_html(file, "report.html", title=f"bloodcell: {title}", parts=parts, manifest=manifest)
 
 
 def write_report(

@@ -16,7 +16,6 @@ from .card import score_stored_unknown
 from ..data.catalog import CATALOG
 from ..training.outcomes import Outcome, group_outcomes
 from ..evaluation.cross_lab import score_held_out, score_with_class_prior
-from ..evaluation.metrics import accuracy_difference, summarise_seeds
 from bloodcell.reporting.archive import (
     select_best_outcomes,
     load_stored_controls,
@@ -26,7 +25,7 @@ from bloodcell.reporting.archive import (
     results_root,
 )
 from ..data.splits import PROTOCOLS
-from ..evaluation.uncertainty import paired_difference
+from ..evaluation.uncertainty import paired_difference, summarise_seeds, unpaired_difference
 
 # %% ../../nbs/reporting/04_summary.ipynb #cell6
 def _points(value: float) -> str:
@@ -45,7 +44,7 @@ def _best(trained: dict[tuple[str, str], list[Outcome]], about: str) -> list[str
     first = (
         f"On {about}, *{same[0].recipe.title}* classifies {score['accuracy']:.1%} of {score['n']:,} test cells correctly "
         f"({protocol}; {times}; "
-        f"95 % interval over groups {score['ci_low']:.1%} to {score['ci_high']:.1%})."
+        f"95 % interval over groups {score['accuracy_low']:.1%} to {score['accuracy_high']:.1%})."
     )
     blank = (
         "Its backbone began with random weights, so this number says nothing about transfer learning."
@@ -68,8 +67,9 @@ def _second(trained, scores, best) -> list[str]:
     if not others:
         return []
     difference = paired_difference([one.predictions for one in trained[best]], [one.predictions for one in trained[others[0]]])
-    ends = f"{_points(difference['difference'])} points, 95 % interval {_points(difference['ci_low'])} to {_points(difference['ci_high'])}"
-    decided = "is behind it by" if difference["ci_low"] > 0 else "cannot be told apart from it on these cells:"
+    value, low, high = (_points(difference[name]) for name in ("difference", "difference_low", "difference_high"))
+    ends = f"{value} points, 95 % interval {low} to {high}"
+    decided = "is behind it by" if difference["difference_low"] > 0 else "cannot be told apart from it on these cells:"
     return [f"The next, *{trained[others[0]][0].recipe.title}*, {decided} {ends}."]
 
 # %% ../../nbs/reporting/04_summary.ipynb #babf9809
@@ -80,7 +80,7 @@ def _splits(trained: dict[tuple[str, str], list[Outcome]]) -> list[str]:
         apart = trained.get((name, "group-disjoint"))
         if protocol == "group-disjoint" or not apart:
             continue
-        value, low, high = accuracy_difference([one.predictions for one in same], [one.predictions for one in apart])
+        value, low, high = unpaired_difference([one.predictions for one in same], [one.predictions for one in apart]).values()
         ends = f"{value * 100:+.1f} points of accuracy (95 % interval {low * 100:+.1f} to {high * 100:+.1f})"
         decided = "which may be chance" if low <= 0 <= high else "more than chance can explain"
         lines.append(f"For *{same[0].recipe.title}*, splitting by *{protocol}* instead of *group-disjoint* is worth {ends}, {decided}.")
@@ -146,7 +146,7 @@ def _line(title: str, protocol: str, same: Sequence[Outcome]) -> str:
     planned = same[0].recipe.paper.epochs or sum(same[0].recipe.schedule.epochs)
     length = f", {int(np.median(done))} of {planned} epochs" if done else ""
     return (
-        f"{name}: accuracy **{score['accuracy']:.3f}** ({score['ci_low']:.3f} to {score['ci_high']:.3f}), macro-F1 "
+        f"{name}: accuracy **{score['accuracy']:.3f}** ({score['accuracy_low']:.3f} to {score['accuracy_high']:.3f}), macro-F1 "
         f"{score['macro_f1']:.3f}, {len(trained)} training{'s' * (len(trained) > 1)}{length}."
     )
 
@@ -201,7 +201,9 @@ def summarise_confidence(where: str | Path | None = None) -> str:
         unknown = score_stored_unknown(preset).query("of == against")
         said = "; ".join(
             f"{of}: "
-            + ", ".join(f"{one.kind} {one.auroc_strangeness:.2f} ({one.ci_low:.2f} to {one.ci_high:.2f})" for one in rows.itertuples())
+            + ", ".join(
+                f"{one.kind} {one.auroc_strangeness:.2f} ({one.auroc_low:.2f} to {one.auroc_high:.2f})" for one in rows.itertuples()
+            )
             for of, rows in unknown.groupby("of")
         )
         lines.append(

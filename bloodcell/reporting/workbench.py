@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ..plots import charts
-from ..evaluation import metrics
+from ..evaluation import metrics, uncertainty
 from ..data.dataset import Dataset, prepare_dataset
 from ..training.outcomes import AT_CHANCE, Outcome, group_outcomes, load_outcomes
 from .plan import list_skipped_recipes, collect_outcomes
@@ -26,7 +26,17 @@ from ..core.runs import Run, describe_environment, open_run
 from ..data.splits import FOLD_PREFIX, N_FOLDS, PROTOCOLS
 
 # %% ../../nbs/reporting/01_workbench.ipynb #cell6
-SCORE_COLUMNS = ["accuracy", "accuracy_sd", "ci_low", "ci_high", "macro_f1", "macro_f1_sd"]
+SCORE_COLUMNS = [
+    "accuracy",
+    "accuracy_sd",
+    "accuracy_low",
+    "accuracy_high",
+    "macro_f1",
+    "macro_f1_sd",
+    "macro_f1_low",
+    "macro_f1_high",
+    "classes",
+]
 RESULT_COLUMNS = [
     "recipe",
     "protocol",
@@ -77,7 +87,7 @@ def results_table(
     rows = []
     for same in group_outcomes(found).values():
         tables = [one.predictions for one in same if one.status == "run"]
-        rows.append(_facts(same) | (metrics.summarise_seeds(tables, split) if tables else {"seeds": 0}))
+        rows.append(_facts(same) | (uncertainty.summarise_seeds(tables, split) if tables else {"seeds": 0}))
     return pd.DataFrame(rows, columns=RESULT_COLUMNS).astype(
         {"seeds": "Int64", "n": "Int64", "groups": "Int64", "overlap": "Int64", "epochs": "Int64", "parameters": "Int64"}
     )
@@ -153,14 +163,15 @@ def folds_table(
 ) -> pd.DataFrame:
     """One row per recipe: the numbers of `results_table` with the folds of a repetition as one test; `seeds` counts the repetitions of
     `join_complete_folds`."""
-    rows = [{"recipe": recipe} | metrics.summarise_seeds(tables) for recipe, tables in join_complete_folds(found).items()]
+    rows = [{"recipe": recipe} | uncertainty.summarise_seeds(tables) for recipe, tables in join_complete_folds(found).items()]
     return pd.DataFrame(rows, columns=["recipe", "seeds", *SCORE_COLUMNS, "n", "groups"])
 
 
 def format_table(table: pd.DataFrame, digits: int = 3):
     "A table for the page: without an index, with few digits, and a dash where there is nothing to say."
-    name = hashlib.sha256(table.to_csv().encode()).hexdigest()[:8]  # pandas draws one at random, so a stored page would change every time
-    shown = table.reset_index(drop=True).style.set_uuid(name).hide(axis="index").format(precision=digits, na_rep="–", thousands=",")
+    shown = table.reset_index(drop=True).style.hide(axis="index").format(precision=digits, na_rep="–", thousands=",")
+    # pandas draws the id of a table at random, so a stored page would change every time; digits that are not shown vary as well
+    shown = shown.set_uuid(hashlib.sha256(shown.to_string().encode()).hexdigest()[:8])
     return shown.set_table_styles([{"selector": "th, td", "props": "text-align: left; white-space: normal"}])
 
 # %% ../../nbs/reporting/01_workbench.ipynb #cell9
@@ -197,7 +208,8 @@ class OpenStudy:
     def results(self, found: Sequence[Outcome], name: str):
         "Write `tables/<name>.csv` and `<name>_by_seed.csv`, and give the first as a readable table."
         self.run.table(f"{name}_by_seed", seeds_table(found))
-        return format_table(self.run.table(name, results_table(found)).drop(columns=["macro_f1_sd"]))
+        table = self.run.table(name, results_table(found))
+        return format_table(table.drop(columns=["macro_f1_sd", "macro_f1_low", "macro_f1_high", "classes"]))
 
 # %% ../../nbs/reporting/01_workbench.ipynb #cell10
 @dataclass(frozen=True)

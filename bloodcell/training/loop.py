@@ -4,9 +4,8 @@
 
 # %% auto #0
 __all__ = ['MAX_OVERSAMPLING', 'SAVE_EVERY', 'TRAINING_METRICS', 'set_seed', 'Batches', 'TrainingState', 'save_state',
-           'load_state', 'find_seed_generators', 'CheckpointCallback', 'add_augmentation', 'build_augmentation',
-           'F1Score', 'hash_training', 'build_network', 'fit_network', 'predict_rows', 'orient', 'save_network',
-           'load_network']
+           'load_state', 'find_seed_generators', 'CheckpointCallback', 'build_augmentation', 'F1Score', 'hash_training',
+           'build_network', 'fit_network', 'predict_rows', 'orient', 'save_network', 'load_network']
 
 # %% ../../nbs/training/03_loop.ipynb #cell3
 import hashlib
@@ -14,6 +13,7 @@ import json
 import math
 import time
 import zipfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -44,7 +44,7 @@ MAX_OVERSAMPLING = 20  # in an epoch; three images of a rare class cannot stand 
 
 
 class Batches(keras.utils.PyDataset):
-    "Rows of images or features with their classes, in an order drawn anew for each epoch."
+    "Rows of images or features with their classes, in an order and with an augmentation drawn anew for each epoch."
 
     def __init__(
         self,
@@ -57,10 +57,11 @@ class Batches(keras.utils.PyDataset):
         strata: np.ndarray | None = None,
         # of all rows of the source, int (n,): each stratum gets the same share of an epoch, a tiny one less
         count: int = 0,  # rows in an epoch, where there are strata
+        augmentation: Sequence[Callable] = (),  # applied in turn to the inputs of a batch: functions of the inputs and a generator
     ):
         super().__init__()
         self.source, self.codes, self.rows, self.batch_size = source, codes, np.asarray(rows), batch_size
-        self.seed, self.epoch, self.count = seed, epoch - 1, count
+        self.seed, self.epoch, self.count, self.augmentation = seed, epoch - 1, count, augmentation
         self.strata = [] if strata is None else [self.rows[strata[self.rows] == number] for number in np.unique(strata[self.rows])]
         self.on_epoch_end()
 
@@ -81,7 +82,10 @@ class Batches(keras.utils.PyDataset):
 
     def __getitem__(self, number: int):
         chosen = self.order[number * self.batch_size : (number + 1) * self.batch_size]
-        return self.source[chosen], self.codes[chosen]
+        inputs = self.source[chosen]
+        for change in self.augmentation:
+            inputs = change(inputs, rng_for(self.seed or 0, type(change).__name__, self.epoch, number))
+        return inputs, self.codes[chosen]
 
 # %% ../../nbs/training/03_loop.ipynb #cell11
 @dataclass
@@ -197,24 +201,14 @@ class CheckpointCallback(keras.callbacks.Callback):
         )
 
 # %% ../../nbs/training/03_loop.ipynb #cell16
-def add_augmentation(network: keras.Model, *augmentation: keras.layers.Layer) -> keras.Model:
-    "The network behind augmentation layers, or the network itself where there are none. They share their weights."
-    if not augmentation:
-        return network
-    images = changed = keras.Input(network.inputs[0].shape[1:])
-    for layer in augmentation:
-        changed = layer(changed)
-    return keras.Model(images, network(changed), name=f"{network.name}_augmented")
-
-
-def build_augmentation(recipe: Recipe) -> list[keras.layers.Layer]:
-    "The layers that change the training images of a recipe."
+def build_augmentation(recipe: Recipe) -> list[Callable]:
+    "Return the random changes of the training images of a recipe, in their order."
     wanted = (
         (RandomAffine, recipe.augmentation.affine),
         (StainJitter, recipe.augmentation.stain),
         (CameraJitter, recipe.augmentation.camera),
     )
-    return [layer(**arguments) for layer, arguments in wanted if arguments]
+    return [change(**arguments) for change, arguments in wanted if arguments]
 
 
 @keras.saving.register_keras_serializable("bloodcell")
@@ -321,8 +315,18 @@ def fit_network(
     file, schedule, epochs = Path(file), recipe.schedule, sum(recipe.schedule.epochs)
     strata = strata if recipe.sampling.images_per_epoch else None
     about = hash_training(network, recipe, source, codes, train, validation, seed, strata)
-    model = add_augmentation(network, *build_augmentation(recipe))
-    batches = partial(Batches, source, codes, train, schedule.batch_size, seed, strata=strata, count=recipe.sampling.images_per_epoch or 0)
+    model = keras.Model(network.inputs, network.outputs)  # shares the weights; the network is saved without the optimizer
+    batches = partial(
+        Batches,
+        source,
+        codes,
+        train,
+        schedule.batch_size,
+        seed,
+        strata=strata,
+        count=recipe.sampling.images_per_epoch or 0,
+        augmentation=build_augmentation(recipe),
+    )
     rate = _rate(recipe, len(batches()) * epochs)
     optimizer = keras.optimizers.Adam(rate, epsilon=schedule.epsilon, use_ema=bool(schedule.averaging), ema_momentum=schedule.averaging)
     model.compile(optimizer, schedule.loss, metrics=[TRAINING_METRICS[name]() for name in schedule.metrics])
