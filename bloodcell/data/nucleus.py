@@ -98,7 +98,8 @@ def find_nuclei(
     for number in range(1, count + 1):
         mask = above & (near == number)
         if mask.sum() >= smallest * mask.size:
-            found.append(Nucleus(mask, int(mask.sum()), *ndimage.center_of_mass(mask), float((stained[mask] - threshold).sum())))
+            row, column = ndimage.center_of_mass(mask)
+            found.append(Nucleus(mask, int(mask.sum()), row, column, float((stained[mask] - threshold).sum())))
     return sorted(found, key=lambda nucleus: -nucleus.stain)
 
 

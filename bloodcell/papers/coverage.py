@@ -38,7 +38,7 @@ class PaperOutput:
         if own:
             return "exact" if any(one.record["whole"] for one in own) else "exact, with fewer epochs or images"
         others = [recipe for recipe in ran if self.recipe in (recipe.paper.compared_with, recipe.paper.substitute_for)]
-        return f"stand-in: {others[0].differs or others[0].title}" if others else "not run"
+        return f"stand-in: {others[0].paper.deviation or others[0].title}" if others else "not run"
 
 # %% ../../nbs/papers/03_coverage.ipynb #cell18
 PAPER_DATA = {"khalil2022": "kaggle", "sravani2023": "kaggle", "jarjees2022": "pbc", "asghar2023": "pbc"}

@@ -177,6 +177,7 @@ def _numbered(path: str, folder: Path) -> None:
 def _explain(preset, table, folder: Path) -> None:
     "One picture per cell: what the network was shown, what its answer loses where a patch covers it, and what Grad-CAM says speaks for it."
     import matplotlib.pyplot as plt
+    import numpy as np
 
     from bloodcell.pretrained.model import crop_cells, explain_by_occlusion, pad_to_square, read_cell_image
     from bloodcell.plots import charts, interpret
@@ -188,7 +189,8 @@ def _explain(preset, table, folder: Path) -> None:
         label = row[table.columns.get_loc("class") + 1]
         shown, lost = explain_by_occlusion(preset, pad_to_square(parts[row.cell - 1][1]), label)
         figure, axes = plt.subplots(1, 3, figsize=(9, 3))
-        region = interpret.overlay_heatmap(shown, interpret.grad_cam(preset.inner, shown[None], [preset.classes.index(label)])[0])
+        code = np.array([preset.classes.index(label)])
+        region = interpret.overlay_heatmap(shown, interpret.grad_cam(preset.inner, shown[None], code)[0])
         for axis, title, picture in zip(
             axes, ("shown to the network", "covered place by place", "Grad-CAM"), (shown, shown, region), strict=True
         ):
@@ -265,6 +267,7 @@ def pretrained_command(
     from bloodcell.data.dataset import prepare_dataset
     from bloodcell.data.catalog import CLASSES
     from bloodcell.core.runs import open_run, read_json
+    from bloodcell.training.recipes import scale_recipe
 
     folder = Path(out or "runs/" + "-".join(["preset", *([Path(start).stem] if start else []), Path(data).name]))
     beginning = load_pretrained(start) if start else None
@@ -272,7 +275,7 @@ def pretrained_command(
     file = (
         adapt_pretrained(beginning, dataset, folder)
         if beginning
-        else train_pretrained(dataset, folder, seed, [stage.scaled(recipe_of) for stage in TRAINING_STAGES])
+        else train_pretrained(dataset, folder, seed, [scale_recipe(stage, recipe_of) for stage in TRAINING_STAGES])
     )
     record = read_json(file.with_name("record.json"))
     if before := record.get("before"):
@@ -307,10 +310,10 @@ def export_command(
     file = (
         exporting.write_web_page(chosen, place)
         if to == "web"
-        else exporting.export_pretrained(chosen, to, place, given[::2] if cells else None)
+        else exporting.export_pretrained(chosen, to, place, given[::2] if given is not None else None)
     )
     shown = {"drawn cells": exporting.make_synthetic_cells(), "hostile pixels": exporting.make_extreme_images()} | (
-        {cells: given[1::2]} if cells else {}
+        {cells: given[1::2]} if given is not None else {}
     )
     found = {what: exporting.measure_parity(chosen, file, pixels) for what, pixels in shown.items()}
     drawn = found["drawn cells"]

@@ -79,7 +79,7 @@ def map_classes(
             f"{asked} Say it with --map {unsure[0]}=<class>, where <class> is one of {', '.join(classes)}, {UNKNOWN_CLASS}, or "
             "nothing to leave them out"
         )
-    return found
+    return {label: meant for label, meant in found.items() if meant is not None}
 
 # %% ../../nbs/pretrained/03_evaluate.ipynb #cell9
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Evaluation:
     renamed: dict[str, str]
 
     @cached_property
-    def numbers(self) -> dict[str, float]:
+    def numbers(self) -> dict:
         """The scores of `bloodcell.evaluation.uncertainty.summarise_seeds`, the calibration error, and the macro-F1 that the
         network would have if it were given the differential count, if the cells explained each other, and with both."""
         count = self.table["label"].value_counts().to_dict()

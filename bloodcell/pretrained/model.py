@@ -340,7 +340,7 @@ def explain_by_occlusion(
     network, inner, size = preset.network, preset.inner, preset.facts["size"]
     patch, step = round(patch * size), round(step * size)
     shown = ops.convert_to_numpy(keras.Model(network.input, network.get_layer("cut").output)(image[None]))[0]
-    places = [(row, column) for row in range(0, size - patch + 1, step) for column in range(0, size - patch + 1, step)]
+    places = [(row, column) for row in range(0, size - patch + 1, int(step)) for column in range(0, size - patch + 1, int(step))]
     covered = np.repeat(shown[None], len(places), axis=0)
     for one, (row, column) in zip(covered, places, strict=True):
         one[row : row + patch, column : column + patch] = BACKGROUND_GREY

@@ -11,6 +11,7 @@ import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ Predictor = Callable[
 ]  # images (n, SIDE, SIDE, 3), 0-255, to probabilities (n, classes) and strangeness (n,)
 
 
-def load_onnx_session(file: str | Path):
+def load_onnx_session(file: str | Path) -> Any:
     "The `onnxruntime.InferenceSession` of an exported preset. Raises `ImportError` where the runtime is missing."
     import onnxruntime
 
@@ -38,7 +39,7 @@ def load_onnx_session(file: str | Path):
     return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
-def keras_predictor(network) -> Predictor:
+def keras_predictor(network: Any) -> Predictor:
     "The answers of a `keras.Model`."
 
     def answer(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -48,7 +49,7 @@ def keras_predictor(network) -> Predictor:
     return answer
 
 
-def onnx_predictor(session) -> Predictor:
+def onnx_predictor(session: Any) -> Predictor:
     "The answers of an `onnxruntime.InferenceSession`. Raises `ValueError` where it is about another kind of network."
     if missing := set(OUTPUT_NAMES) - {output.name for output in session.get_outputs()}:
         raise ValueError(f"it has no {' and no '.join(sorted(missing))}")
@@ -104,7 +105,7 @@ def load_predictor(
         ) from error
 
 # %% ../../nbs/pretrained/00_runtimes.ipynb #749139b8
-def predict_batches(answer: Callable[[np.ndarray], tuple[np.ndarray, ...]], rows, batch: int = 128) -> tuple[np.ndarray, ...]:
+def predict_batches(answer: Callable[[np.ndarray], tuple[np.ndarray, ...]], rows: Any, batch: int = 128) -> tuple[np.ndarray, ...]:
     "What an `Predictor`, or another function of images, gives for images of one size, some at a time."
     found = [answer(rows[np.arange(start, min(start + batch, len(rows)))]) for start in range(0, len(rows), batch)]
     return tuple(np.concatenate(part) for part in zip(*found, strict=True))

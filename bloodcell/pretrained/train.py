@@ -33,7 +33,7 @@ from ..core.config import BloodcellError, atomic_write, rng_for
 from ..data.dataset import Dataset
 from ..training.experiment import apply_recipe
 from ..models.layers import CutNucleus, Strangeness
-from ..data.pixels import Input
+from ..data.pixels import Input, RowView
 from ..evaluation.metrics import predictions_table, summarise_scores
 from .model import INPUT_MEASURES, measure_cell
 from ..training.recipes import Recipe
@@ -59,7 +59,7 @@ TRAINING_STAGES = (
 )
 
 
-def crop_squares(rows, cut: CutNucleus, batch: int = 128) -> np.ndarray:
+def crop_squares(rows: RowView, cut: CutNucleus, batch: int = 128) -> np.ndarray:
     "What the layer cuts out of all images: uint8, (n, size, size, 3)."
     found = np.empty((len(rows), cut.size, cut.size, 3), "uint8")
     for start in tqdm(range(0, len(rows), batch), desc="cutting out nuclei", leave=False):
@@ -258,7 +258,7 @@ def _sources(data: Dataset) -> list[dict]:
     ]
 
 
-def measure_input_range(data: Dataset, rows, count: int = 200) -> dict[str, list[float]]:
+def measure_input_range(data: Dataset, rows: RowView, count: int = 200) -> dict[str, list[float]]:
     "The range, 5 to 95 %, of each measure on some training images, among all images (rows): what the network is used to."
     some = np.sort(rng_for(0, "seen").permutation(data.rows("train"))[:count])
     found = pd.DataFrame([measure_cell(image) for image in rows[some]])[list(INPUT_MEASURES)]
