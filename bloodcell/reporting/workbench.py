@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from pandas.io.formats.style import Styler
 
 from ..plots import charts
 from ..evaluation import metrics, uncertainty
@@ -167,7 +168,7 @@ def folds_table(
     return pd.DataFrame(rows, columns=["recipe", "seeds", *SCORE_COLUMNS, "n", "groups"])
 
 
-def format_table(table: pd.DataFrame, digits: int = 3) -> pd.io.formats.style.Styler:
+def format_table(table: pd.DataFrame, digits: int = 3) -> Styler:
     "A table for the page: without an index, with few digits, and a dash where there is nothing to say."
     shown = table.reset_index(drop=True).style.hide(axis="index").format(precision=digits, na_rep="–", thousands=",")
     # pandas draws the id of a table at random, so a stored page would change every time; digits that are not shown vary as well
