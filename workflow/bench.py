@@ -53,7 +53,7 @@ def find_images() -> tuple[str, Path, pd.DataFrame]:
     try:
         name, (entry, root) = "pbc", catalog.find_data("pbc")
     except BloodcellError:
-        synthetic.write_synthetic_dataset(cache_root() / catalog.SYNTHETIC_FOLDER)
+        synthetic.make_laboratory("synthetic", cache_root() / catalog.SYNTHETIC_FOLDER)
         name, (entry, root) = "synthetic", catalog.find_data("synthetic")
     usable, _ = exclude_unusable(dataset.read_manifest(entry, root)[0])
     return name, root, dataset.subsample(usable, 200 if BRIEF else None)

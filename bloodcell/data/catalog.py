@@ -65,6 +65,7 @@ class CatalogEntry:
     validation_part: str = ""
     test_part: str = ""
     doubtful: tuple[str, ...] = ()
+    unit: str = "group"  # what the images of a group show together, in the singular
     note: str = ""
 
     @property
@@ -120,6 +121,7 @@ _OF_THE_PAPERS = (
         test_part="TEST",
         not_used={"TEST_SIMPLE": "the originals of TEST: nothing is gained by counting them twice"},
         groups="kaggle_originals.csv",
+        unit="photograph",
         preparation={"anywhere": True},
         note="Each file is an augmented copy of one of 348 photographs, and TEST shows 71 of them: its 2,487 images are worth 71 "
         "cells. "
@@ -194,8 +196,10 @@ _FREE = (
             "Apache-2.0",
             "this project",
             **_PBC_LAYOUT,
-            group=r"^[A-Z]+_(\d+)_",
-            note="Drawn by a program. Its results say whether the code works, and nothing about blood.",
+            group=r"^([A-Z]+_\d+_\d+)_",
+            unit="photograph",
+            note="Drawn by a program. Its results say whether the code works, and nothing about blood. Each photograph has eight copies, "
+            "as in Kaggle's set, and is a group.",
         )
         for end, words in (("", ""), ("-b", ", laboratory b"), ("-c", ", laboratory c"))
     ),
@@ -259,7 +263,7 @@ def _read_listing(file: Path) -> pd.DataFrame:
     return table if "group" in table else table.assign(group="")
 
 # %% ../../nbs/data/00_catalog.ipynb #cell17
-SYNTHETIC_FOLDER = "synthetic-v2"  # its folder in the cache; a change in the drawing takes a new number
+SYNTHETIC_FOLDER = "synthetic-v3"  # its folder in the cache; a change in the drawing takes a new number
 
 
 def parse_data_names(data: str) -> list[str]:
@@ -302,7 +306,7 @@ def _recognise(top: Path) -> tuple[CatalogEntry, Path]:
 def _missing(entry: CatalogEntry, top: Path) -> str:
     "What to do where a known data set is not on this machine."
     if entry.name.startswith("synthetic"):
-        return f"the synthetic set is not drawn yet: call bloodcell.data.dataset.prepare_dataset, or bloodcell.data.synthetic.write_synthetic_dataset({str(top)!r})"
+        return f"the synthetic set is not drawn yet: call bloodcell.data.synthetic.make_laboratory({entry.name!r}, {str(top)!r})"
     fetched = entry.name in ("pbc", "kaggle") or entry.name.startswith("bloodmnist")
     by_command = f" (`bloodcell fetch {entry.name}` does both)" if fetched else ""
     return (

@@ -249,10 +249,7 @@ FIELD_IN_TEST = "its field of view is in the test part too"
 def inspect_data(run: Run) -> tuple[catalog.CatalogEntry, Path, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     "Entry, root, usable images (as many as the profile allows), excluded files, and pairs that show the same picture."
     if run.data in synthetic.SYNTHETIC_LABORATORIES:
-        number, laboratory = list(synthetic.SYNTHETIC_LABORATORIES).index(run.data), synthetic.SYNTHETIC_LABORATORIES[run.data]
-        synthetic.write_synthetic_dataset(
-            cache_root() / run.data.replace("synthetic", catalog.SYNTHETIC_FOLDER), seed=number, laboratory=laboratory
-        )
+        synthetic.make_laboratory(run.data, cache_root() / run.data.replace("synthetic", catalog.SYNTHETIC_FOLDER))
     entry, root = catalog.find_data(run.data)
     manifest, pairs = read_manifest(entry, root)
     usable, excluded = quality.exclude_unusable(manifest)

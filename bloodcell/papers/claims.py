@@ -168,13 +168,25 @@ class Measurement:
     substitute: bool  # for the paper's network, and not that network
 
 
-def _evaluations(claim: Claim) -> list[tuple[str, str]]:
-    "Which part of the split a claim is about, and that part in words."
+def _evaluations(claim: Claim, table: pd.DataFrame) -> list[tuple[str, str]]:
+    "Which part of the split a claim is about, and that part in words; all images only where those of the training are stored."
     for part, words in (("validation", "validation images, which chose the epoch"), ("training", "training images")):
         if claim.metric.startswith(part):
             return [({"training": "train"}.get(part, part), words)]
     found = [("test", "test images")]
-    return [*found, ("all", "all images, as the paper counts")] if claim.protocol == "asghar2023" else found
+    counts_all = claim.protocol == "asghar2023" and (table["split"] == "train").any()
+    return [*found, ("all", "all images, as the paper counts")] if counts_all else found
+
+
+def _overlap(outcome: Outcome, split: str) -> float:
+    "The share of the evaluated images whose group was trained on; by the record where the training images are not stored."
+    table = outcome.predictions
+    trained = set(table.loc[table["split"] == "train", "group"])
+    if not trained and split == "test":
+        counts = outcome.record["test_overlap"]
+        return counts["overlap"] / counts["evaluated"]
+    rows = table if split == "all" else table[table["split"] == split]
+    return float(rows["group"].isin(trained).mean()) if trained else np.nan
 
 
 def _stage(claim: Claim, outcomes: Sequence[Outcome]) -> Score:
@@ -211,13 +223,11 @@ def _measure(claim: Claim, outcomes: Sequence[Outcome], cache: dict) -> list[Mea
     }
     if ", stage " in claim.metric:
         return [Measurement(_stage(claim, outcomes), evaluated="from the history", overlap=np.nan, **facts)]
-    found, table = [], first.predictions
-    learned = set(table.loc[table["split"] == "train", "group"])
-    for split, words in _evaluations(claim):
-        rows = table if split == "all" else table[table["split"] == split]
+    measurements = []
+    for split, words in _evaluations(claim, first.predictions):
         if score := _score(claim, outcomes, split, cache):
-            found.append(Measurement(score, evaluated=words, overlap=float(rows["group"].isin(learned).mean()), **facts))
-    return found
+            measurements.append(Measurement(score, evaluated=words, overlap=_overlap(first, split), **facts))
+    return measurements
 
 # %% ../../nbs/papers/01_claims.ipynb #cell14
 class Verdict(StrEnum):

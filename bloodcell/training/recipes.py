@@ -86,7 +86,7 @@ class PaperInfo:
     substitute_for: str = ""  # recipe that this one replaces where its weights or hours are missing
 
 # %% ../../nbs/training/00_recipes.ipynb #f43e4675
-METHODS = ("network", "head", "classifier", "ensemble", "colour")
+METHODS = ("network", "head", "classifier", "ensemble", "colour", "pretrained")
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,8 @@ class Recipe:
     @property
     def needs(self) -> tuple["Recipe", ...]:
         "The recipes to be run first: the members, or the same network without test-time augmentation."
+        if self.method == "pretrained":
+            return (make_variant(self, {"method": "network", "inference.orientations": 1}),)
         if self.inference == Inference() or self.method != "network":
             return self.members
         return (make_variant(self, {"inference.orientations": 1}),)
