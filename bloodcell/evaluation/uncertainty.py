@@ -96,7 +96,7 @@ def find_unique_counts(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     "Return the different sums, (kinds, ...), the stratum of each, (kinds,), and how many groups have them, (kinds,)."
     rows = np.ascontiguousarray(np.column_stack([strata, sums.reshape(len(sums), -1)]))
-    codes, _ = pd.factorize(np.array([row.tobytes() for row in rows], object))
+    codes, _ = pd.factorize(np.array([row.tobytes() for row in rows], object), sort=True)  # whatever the groups are called
     first = np.unique(codes, return_index=True)[1]
     return sums[first], strata[first], np.bincount(codes)
 

@@ -248,7 +248,8 @@ def build_head(
     start = [keras.initializers.GlorotUniform(seed=seed + place) for place in range(len(hidden) + 1)]
     dense = [layers.Dense(width, activation="relu", kernel_initializer=start[place]) for place, width in enumerate(hidden)]
     return keras.Sequential(
-        [keras.Input((features,)), *dense, layers.Dense(classes, activation="softmax", kernel_initializer=start[-1])], name="head"
+        [keras.Input((features,)), *dense, layers.Dense(classes, activation="softmax", kernel_initializer=start[-1], dtype="float32")],
+        name="head",
     )
 
 

@@ -98,7 +98,7 @@ def _train_network(recipe: Recipe, data: Dataset, seed: int, folder: Path, needs
     from bloodcell.training import loop
 
     seed = seed_for(seed, recipe.name) if recipe.sampling.fold else seed  # members of an ensemble begin apart
-    loop.set_seed(seed)
+    loop.set_seed(seed, recipe.schedule.threads)
     network, weights = loop.build_network(recipe, len(data.classes), seed)
     pixels = source = data.pixels(recipe.input)
     trained = network

@@ -50,7 +50,7 @@ class Schedule:
     cosine_decay: bool = False  # warm up for a twentieth of the steps, then decay to 0 along half a cosine
     averaging: float = 0.0  # momentum of a moving average of the weights (EMA), which is validated and kept; 0 for none
     precision: str = "float32"  # Keras's policy: "float32", "mixed_bfloat16" or "mixed_float16"
-    threads: int | None = None  # threads inside one TensorFlow operation; None leaves it to TensorFlow
+    threads: int = 2  # threads inside one TensorFlow operation; the same number gives the same numbers on any number of cores
 
 
 @dataclass(frozen=True)
