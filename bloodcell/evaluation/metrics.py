@@ -4,11 +4,11 @@
 
 # %% auto #0
 __all__ = ['MIN_CLASS_CELLS', 'predictions_table', 'list_classes', 'check_predictions', 'read_predictions', 'select_split',
-           'check_same_images', 'most_probable_classes', 'rows_of_split', 'counted_classes', 'summarise_scores',
-           'above_chance', 'compute_class_scores', 'compute_confusion', 'list_image_results', 'count_errors']
+           'check_same_images', 'most_probable_classes', 'rows_of_split', 'counted_classes', 'accuracy_from_counts',
+           'class_scores_from_counts', 'macro_from_counts', 'summarise_scores', 'above_chance', 'compute_class_scores',
+           'compute_confusion', 'list_image_results', 'count_errors']
 
 # %% ../../nbs/evaluation/00_metrics.ipynb #cell3
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -113,26 +113,51 @@ def counted_classes(
     counts = rows_of_split(table, split)["label"].value_counts()
     return [label for label in list_classes(table) if counts.get(label, 0) >= MIN_CLASS_CELLS]
 
+# %% ../../nbs/evaluation/00_metrics.ipynb #e33fb810
+def accuracy_from_counts(
+    counts: np.ndarray,  # (..., classes, classes)
+) -> np.ndarray:
+    "Return the share on the diagonal: (...)."
+    return np.trace(counts, axis1=-2, axis2=-1) / counts.sum(axis=(-2, -1))
+
+
+def class_scores_from_counts(
+    counts: np.ndarray,  # (..., classes, classes)
+) -> np.ndarray:
+    """Return precision, recall and F1 of each class: (..., 3, classes). They are NaN for a class without cells; the precision of a class
+    that is never predicted is 0."""
+    right, true, named = np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1), counts.sum(axis=-2)
+    scores = [right / np.maximum(named, 1e-9), right / np.maximum(true, 1e-9), 2 * right / np.maximum(true + named, 1e-9)]
+    return np.where(true[..., None, :] > 0, np.stack(scores, axis=-2), np.nan)
+
+
+def macro_from_counts(
+    counts: np.ndarray,  # (..., classes, classes)
+    counted: np.ndarray,  # bool (classes,): the classes with at least `MIN_CLASS_CELLS` test cells
+) -> np.ndarray:
+    "Return macro precision, recall and F1: (..., 3). NaN where no class counts."
+    scores = class_scores_from_counts(counts)[..., counted]
+    known = np.isfinite(scores)
+    return np.divide(
+        np.where(known, scores, 0).sum(axis=-1), known.sum(axis=-1), out=np.full(scores.shape[:-1], np.nan), where=known.any(axis=-1)
+    )
+
 # %% ../../nbs/evaluation/00_metrics.ipynb #9b850f2b
 def summarise_scores(table: pd.DataFrame, split: str = "test") -> dict:
     """Return accuracy, balanced accuracy (over the classes that occur), macro-F1 (over the `classes` of `counted_classes`, NaN without
     one), Brier score (0 best, 2 worst), log loss (nats), `n` images, `groups` and the names of the `classes`."""
-    rows, classes, counted = rows_of_split(table, split), list_classes(table), counted_classes(table, split)
+    rows, classes, counted = rows_of_split(table, split), pd.Index(list_classes(table)), counted_classes(table, split)
     probabilities = rows[[f"p_{label}" for label in classes]].to_numpy(float).clip(1e-7)
+    truth, named = classes.get_indexer(rows["label"]), probabilities.argmax(axis=1)
+    counts = sk.confusion_matrix(truth, named, labels=range(len(classes)))
     probabilities /= probabilities.sum(axis=1, keepdims=True)
-    truth, named = rows["label"].to_numpy(), most_probable_classes(rows).to_numpy()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # a class that is predicted and does not occur
-        balanced = sk.balanced_accuracy_score(truth, named)
-    shares = (truth[:, None] == np.array(classes)).astype(float)
-    order = np.argsort(classes)
-    macro_f1 = sk.f1_score(truth, named, labels=counted, average="macro", zero_division=0) if counted else np.nan
+    squares = (np.eye(len(classes))[truth] - probabilities) ** 2
     return {
-        "accuracy": sk.accuracy_score(truth, named),
-        "balanced_accuracy": balanced,
-        "macro_f1": macro_f1,
-        "brier": sk.mean_squared_error(shares, probabilities) * len(classes),
-        "log_loss": sk.log_loss(truth, probabilities[:, order], labels=np.array(classes)[order]),
+        "accuracy": float(accuracy_from_counts(counts)),
+        "balanced_accuracy": float(np.nanmean(class_scores_from_counts(counts)[1])),
+        "macro_f1": float(macro_from_counts(counts, classes.isin(counted))[2]),
+        "brier": float(squares.sum(axis=1).mean()),
+        "log_loss": float(-np.log(probabilities[np.arange(len(rows)), truth]).mean()),
         "n": len(rows),
         "groups": rows["group"].nunique(),
         "classes": ", ".join(counted),

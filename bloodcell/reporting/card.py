@@ -53,8 +53,10 @@ def score_stored_unknown(preset: StoredPretrained) -> pd.DataFrame:
                 for name, cells in ((data, known), ("pbc, held out", held))
             ]
     shipped = load_pretrained(list_pretrained()[0])
-    nothing = pd.concat(
-        [classify_cells(shipped, pictures).assign(kind=kind) for kind, pictures in make_non_cells().items()], ignore_index=True
+    nothing = (
+        pd.concat([classify_cells(shipped, pictures).assign(kind=kind) for kind, pictures in make_non_cells().items()], ignore_index=True)
+        .dropna(subset="probability")
+        .rename(columns={"ood_score": "strangeness"})
     )
     tables.append(
         score_unknown_kinds(held, nothing.assign(group=[f"picture {number}" for number in nothing.index]), limit).assign(
