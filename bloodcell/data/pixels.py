@@ -25,12 +25,10 @@ from bloodcell.data.nucleus import (
     BACKGROUND_GREY,
     CROP_FACTOR,
     INPUT_SIDE,
-    REFERENCE_STAIN,
     crop_nucleus,
     estimate_background,
     find_nuclei,
     find_nucleus,
-    normalise_stain,
     square_around,
 )
 from ..core.config import BloodcellError, cache_root, file_lock
@@ -129,8 +127,8 @@ class Input:
     crop_factor: float = CROP_FACTOR  # side of the square around the nucleus, in diameters of the nucleus
 
     def __post_init__(self):
-        other_factor = self.view_factor != CROP_FACTOR and self.view != "nucleus"
-        if self.size < 1 or self.view_factor <= 0 or self.view not in VIEWS or other_factor:
+        other_factor = self.crop_factor != CROP_FACTOR and self.view != "nucleus"
+        if self.size < 1 or self.crop_factor <= 0 or self.view not in VIEWS or other_factor:
             raise BloodcellError(
                 f"invalid {self}: expected a size of 1 pixel or more, a view of {', '.join(VIEWS)}, and a crop factor above 0 "
                 "for the view of a nucleus alone"

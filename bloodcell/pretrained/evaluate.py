@@ -27,7 +27,7 @@ from ..evaluation import calibration, metrics
 from ..plots import charts, comparisons
 from ..data import catalog, quality
 from ..data.nucleus import INPUT_SIDE
-from ..core.config import BloodcellError, atomic_write
+from ..core.config import BloodcellError
 from ..data.dataset import read_manifest
 from ..data.pixels import Input
 from ..core.runs import write_html, write_table
