@@ -248,39 +248,41 @@ def pretrained_command(
             help="data sets joined by +, or the path of a folder or CSV of images; weights may only travel as far as their licences do"
         ),
     ] = "pbc+bccd",
-    out: Annotated[str, typer.Option(help="folder for preset.keras and its record; by default runs/preset-<data> here")] = "",
+    out: Annotated[str, typer.Option(help="folder for the model and its record; by default runs/pretrained-<data> here")] = "",
     profile: Annotated[str, typer.Option(help="smoke to try it, full for the real thing")] = "full",
     seed: Annotated[int, typer.Option(help="seed of the split and the training")] = 0,
     start: Annotated[
         str,
         typer.Option(
-            help="a preset whose convolutions are kept: only what follows them is fitted, which takes "
+            help="a model whose convolutions are kept: only what follows them is fitted, which takes "
             "minutes and suits a few hundred cells of your own"
         ),
     ] = "",
 ) -> None:
-    "Train a preset, such as the twin of the one in this package on more data sets; a second call goes on where the first was stopped."
-    recipe_of = get_profile(profile)
+    "Train a model like the released one, on other data sets too; a second call goes on where the first was stopped."
+    get_profile(profile)
     load_keras()
-    from bloodcell.pretrained.model import load_pretrained
-    from bloodcell.pretrained.train import TRAINING_STAGES, adapt_pretrained, train_pretrained
-    from bloodcell.data.dataset import prepare_dataset
-    from bloodcell.data.catalog import CLASSES
     from bloodcell.core.runs import open_run, read_json
+    from bloodcell.data.catalog import CLASSES
+    from bloodcell.data.dataset import prepare_dataset
+    from bloodcell.papers.registry import PRETRAINED
+    from bloodcell.pretrained.model import load_pretrained
+    from bloodcell.pretrained.train import MODEL_FILE, adapt_pretrained
+    from bloodcell.training.experiment import run_experiment
     from bloodcell.training.recipes import scale_recipe
 
-    folder = Path(out or "runs/" + "-".join(["preset", *([Path(start).stem] if start else []), Path(data).name]))
+    folder = Path(out or "runs/" + "-".join(["pretrained", *([Path(start).stem] if start else []), Path(data).name])).absolute()
     beginning = load_pretrained(start) if start else None
-    dataset = prepare_dataset(open_run(data, profile, seed, str(folder)), CLASSES)
-    file = (
-        adapt_pretrained(beginning, dataset, folder)
-        if beginning
-        else train_pretrained(dataset, folder, seed, [scale_recipe(stage, recipe_of) for stage in TRAINING_STAGES])
-    )
-    record = read_json(file.with_name("record.json"))
-    if before := record.get("before"):
-        print(f"{before['n']:,} test cells: macro-F1 {before['macro_f1']:.3f} before, {record['test']['macro_f1']:.3f} now")
-    print(f"bloodcell: {file}")
+    run = open_run(data, profile, seed, str(folder))
+    dataset = prepare_dataset(run, CLASSES)
+    if beginning:
+        record = read_json(adapt_pretrained(beginning, dataset, folder).with_name("record.json"))
+        if before := record["before"]:
+            print(f"{before['n']:,} test cells: macro-F1 {before['macro_f1']:.3f} before, {record['test']['macro_f1']:.3f} now")
+        print(f"bloodcell: {folder / MODEL_FILE}")
+    else:
+        outcome = run_experiment(scale_recipe(PRETRAINED, run.profile), dataset, seed, folder)
+        print(f"bloodcell: {outcome.folder / MODEL_FILE}" if outcome.has_predictions else outcome.record["reason"])
 
 # %% ../../nbs/pretrained/05_commands.ipynb #cell13
 @pretrained_app.command("export")
