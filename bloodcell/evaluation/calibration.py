@@ -18,7 +18,7 @@ from scipy.optimize import minimize_scalar
 from sklearn.metrics import roc_auc_score
 
 from ..core.config import BloodcellError, rng_for
-from .metrics import list_classes, select_split, most_probable_classes
+from ..training.predictions import list_classes, select_split, most_probable_classes
 from .uncertainty import DRAWS, Score, assign_strata, resample_groups, score_interval
 
 # %% ../../nbs/evaluation/02_calibration.ipynb #cell6

@@ -28,7 +28,8 @@ from ..data.dataset import Dataset
 from ..data.nucleus import FINDER_VERSION, INPUT_SIDE, N_ORIENTATIONS, orient_crops
 from ..data.pixels import Input, crop_to_nucleus, pad_to_square
 from ..evaluation import calibration
-from ..evaluation.metrics import predictions_table, summarise_scores
+from ..evaluation.metrics import summarise_scores
+from ..training.predictions import predictions_table
 from ..models import networks
 from ..models.layers import NucleusCrop, OODScore, OrientationMean, Orientations, Temperature
 from ..models.weights import NoWeights

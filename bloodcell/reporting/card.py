@@ -13,7 +13,8 @@ import pandas as pd
 
 from ..pretrained.model import classify_cells, list_pretrained, load_pretrained, make_non_cells
 from ..evaluation.calibration import score_unknown_kinds, expected_calibration_error
-from ..evaluation.metrics import select_split, read_predictions, summarise_scores
+from ..evaluation.metrics import summarise_scores
+from ..training.predictions import select_split, read_predictions
 from .archive import StoredPretrained, results_root
 from ..core.runs import read_json
 from ..evaluation.uncertainty import summarise_seeds
