@@ -106,7 +106,8 @@ class PretrainedModel:
         import keras
 
         names = [layer.name for layer in self.network.layers]
-        trained = self.network.layers[names.index("orientations") + 1 : names.index(self.facts["last_hidden"]) + 1]
+        behind = self.network.layers[names.index("orientations") + 1 : names.index(self.facts["last_hidden"]) + 1]
+        trained = [layer for layer in behind if layer.name != "maps"]  # the mean over orientations
         return keras.Sequential([keras.Input((self.facts["size"], self.facts["size"], 3)), *trained, self.network.get_layer("logits")])
 
     @property
