@@ -118,9 +118,7 @@ class Evaluation:
     @cached_property
     def kinds(self) -> pd.DataFrame:
         "One row per kind of cell that the network does not know, from `bloodcell.evaluation.calibration.score_unknown_kinds`."
-        return calibration.score_unknown_kinds(
-            *(table.rename(columns={"ood_score": "strangeness"}) for table in (self.table, self.unknown)), self.preset.facts["ood_limit"]
-        )
+        return calibration.score_unknown_kinds(*(table for table in (self.table, self.unknown)), self.preset.facts["ood_limit"])
 
     @cached_property
     def shift(self) -> pd.DataFrame:
