@@ -125,7 +125,7 @@ NETWORK_METHODS = ("network", "head", "test_time")  # of recipes; what runs a ne
 def _batches(planned: Sequence, one_process: bool) -> dict[str, dict]:
     "The experiments of each batch, the batches that it needs, and its threads: one batch of all experiments, or one of each."
     names = {one.key: "all" if one_process else one.key for one in planned}
-    batches = {name: {"experiments": [], "needs": [], "threads": 1} for name in names.values()}
+    batches: dict[str, dict] = {name: {"experiments": [], "needs": [], "threads": 1} for name in names.values()}
     for one in planned:
         batch = batches[names[one.key]]
         batch["experiments"].append(one.key)

@@ -86,7 +86,7 @@ def upper_threshold(
         (values.mean() - moment[_SECOND], 1 - mass[_SECOND]),
     )
     between = sum(total**2 / np.maximum(share, 1e-6) for total, share in parts)
-    return float(low + step * _SECOND[between >= between.max() * EQUAL].max())
+    return float(low + step * _SECOND[between >= between.max() * EQUAL].max())  # type: ignore[union-attr]
 
 
 EQUAL = 1 - 1e-5  # what differs by less is equal: the order of a sum in 32 bits must not decide
@@ -187,8 +187,8 @@ def find_nuclei(
     joined, _ = ndimage.label(ndimage.distance_transform_edt(excess <= 0) < reach + 0.5, _NEIGHBOURS)
     joined[excess <= 0] = 0
     sizes = np.bincount(joined.ravel())[1:]
-    nuclei = filter(None, (_nucleus(joined == number, excess, density, scale) for number in np.flatnonzero(sizes >= 2) + 1))
-    nuclei = sorted(nuclei, key=lambda nucleus: -nucleus.stain)
+    parts = (_nucleus(joined == number, excess, density, scale) for number in np.flatnonzero(sizes >= 2) + 1)
+    nuclei = sorted(filter(None, parts), key=lambda nucleus: -nucleus.stain)
     widest = max((nucleus.diameter for nucleus in nuclei), default=0)
     return [nucleus for nucleus in nuclei if nucleus.diameter**2 >= SMALL * widest**2]
 

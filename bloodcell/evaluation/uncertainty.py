@@ -139,7 +139,7 @@ def bootstrap_interval(
     "Return the 95 % interval of the draws, widened for the number of groups and trainings."
     parts = [(each.var(ddof=1) / len(each), len(each) - 1) for each in trainings if len(each) > 1]
     drawn = drawn[np.isfinite(drawn)]  # a draw may lose a class
-    low, high, variance = *np.quantile(drawn, (0.025, 0.975)), drawn.var()
+    (low, high), variance = np.quantile(drawn, (0.025, 0.975)), drawn.var()
     parts.append((max(variance - sum(part for part, _ in parts), 0), max(groups - 1, 1)))
     squares = sum(part**2 / freedom for part, freedom in parts)
     ratio = stdtrit(sum(part for part, _ in parts) ** 2 / squares, 0.975) / ndtri(0.975) if squares else 1
@@ -234,9 +234,9 @@ def score_log_loss(
         true = rows[[f"p_{label}" for label in places]].to_numpy(float)[np.arange(len(rows)), rows["label"].map(places)]
         losses = pd.DataFrame({"group": rows["group"].to_numpy(), "loss": -np.log(true.clip(1e-7, 1)), "n": 1.0})
         sums.append(losses.groupby("group").sum().to_numpy())
-    sums = np.stack(sums, axis=1)
-    drawn = bootstrap(sums, class_strata(count_by_group(tables[:1], split)), lambda found: found[..., 0] / found[..., 1])
-    total = sums.sum(axis=0)
+    stacked = np.stack(sums, axis=1)
+    drawn = bootstrap(stacked, class_strata(count_by_group(tables[:1], split)), lambda found: found[..., 0] / found[..., 1])
+    total = stacked.sum(axis=0)
     each = total[:, 0] / total[:, 1]
     low, high = bootstrap_interval(each.mean(), drawn, len(sums), [each]) if len(sums) > 1 else (0.0, np.inf)
     return Score("log_loss", float(each.mean()), max(low, 0.0), high, round(total[0, 1]), len(sums), len(tables))
@@ -361,7 +361,7 @@ def compare_to_reference(
         raise BloodcellError("one model cannot be compared: name two or more")
     reference, *others = models
     rows = [{"model": name, "reference": reference} | paired_difference(models[name], models[reference], split) for name in others]
-    return pd.DataFrame(rows).assign(p_holm=holm_correction([row["p"] for row in rows]))
+    return pd.DataFrame(rows).assign(p_holm=holm_correction([float(row["p"]) for row in rows]))
 
 # %% ../../nbs/evaluation/01_uncertainty.ipynb #51a7cb80
 def _simulate_counts(

@@ -11,6 +11,7 @@ __all__ = ['PAPERS', 'SRAVANI', 'HYBRID_NETWORK', 'HYBRID', 'ENSEMBLE', 'KHALIL'
 
 # %% ../../nbs/papers/00_registry.ipynb #48a9f206
 from dataclasses import dataclass, replace
+from typing import Any
 
 from ..core.config import lookup
 from ..data.pixels import Input
@@ -267,7 +268,7 @@ ASGHAR_FROZEN = tuple(
 )
 
 # %% ../../nbs/papers/00_registry.ipynb #b8beb7ce
-_READINGS = (  # the end of the name, changed parts, words
+_READINGS: tuple = (  # the end of the name, changed parts, words
     ("_hidden", dict(arguments={"hidden": (128,)}), {}, "averaged features, a hidden layer of 128"),
     ("_flatten", dict(features="flatten"), {}, "flattened features"),
     ("_flatten_hidden", dict(features="flatten", arguments={"hidden": (128,)}), {}, "flattened features, a hidden layer of 128"),
@@ -427,15 +428,13 @@ ABLATION_BASE = make_variant(
         "inference.orientations": 1,
     },
 )
+_ABLATED: tuple[dict[str, Any], ...] = (
+    {"augmentation.stain": {}},
+    {"input.view": "whole"},
+    {"network.weights": "random", "network.arguments.freeze_normalisation": False},
+)
 ABLATIONS = {  # name of a recipe: the recipes in which one of its ingredients is changed
-    ABLATION_BASE.name: tuple(
-        make_variant(ABLATION_BASE, changes)
-        for changes in (
-            {"augmentation.stain": {}},
-            {"input.view": "whole"},
-            {"network.weights": "random", "network.arguments.freeze_normalisation": False},
-        )
-    ),
+    ABLATION_BASE.name: tuple(make_variant(ABLATION_BASE, changes) for changes in _ABLATED),
     CROSS_LAB.name: (CROSS_LAB_ENSEMBLE.members[1], CROSS_LAB_ENSEMBLE),
 }
 

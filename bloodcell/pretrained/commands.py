@@ -179,6 +179,7 @@ def _number_cells(predictions, folder: Path) -> None:
 def _explain(preset, predictions, folder: Path) -> None:
     "Draw for each cell the crop that the network was given, the probability lost where a patch covers it, and Grad-CAM."
     import matplotlib.pyplot as plt
+    import numpy as np
 
     from bloodcell.pretrained.model import explain_by_occlusion
     from bloodcell.plots import charts, interpret
@@ -191,7 +192,7 @@ def _explain(preset, predictions, folder: Path) -> None:
         label = row[table.columns.get_loc("class") + 1]
         shown, lost = explain_by_occlusion(preset, picture, label)
         figure, axes = plt.subplots(1, 3, figsize=(9, 3))
-        region = interpret.overlay_heatmap(shown, interpret.grad_cam(preset.inner, shown[None], [preset.classes.index(label)])[0])
+        region = interpret.overlay_heatmap(shown, interpret.grad_cam(preset.inner, shown[None], np.array([preset.classes.index(label)]))[0])
         for axis, title, picture in zip(axes, ("crop", "covered place by place", "Grad-CAM"), (shown, shown, region), strict=True):
             axis.imshow(picture)
             axis.set_title(title)
@@ -311,10 +312,10 @@ def export_command(
     file = (
         exporting.write_web_page(chosen, place)
         if to == "web"
-        else exporting.export_pretrained(chosen, to, place, given[::2] if cells else None)
+        else exporting.export_pretrained(chosen, to, place, given[::2] if given is not None else None)
     )
     shown = {"drawn cells": exporting.make_synthetic_cells(), "extreme pixels": exporting.extreme_pixels()} | (
-        {cells: given[1::2]} if cells else {}
+        {cells: given[1::2]} if given is not None else {}
     )
     found = {what: exporting.measure_parity(chosen, file, pixels) for what, pixels in shown.items()}
     drawn = found["drawn cells"]

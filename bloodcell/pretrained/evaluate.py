@@ -81,7 +81,7 @@ def map_classes(
             f"{asked} Say it with --map {unsure[0]}=<class>, where <class> is one of {', '.join(classes)}, {UNKNOWN_CLASS}, or "
             "nothing to leave them out"
         )
-    return found
+    return {label: meant for label, meant in found.items() if meant is not None}
 
 # %% ../../nbs/pretrained/03_evaluate.ipynb #cell9
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class Evaluation:
     renamed: dict[str, str]
 
     @cached_property
-    def numbers(self) -> dict[str, float]:
+    def numbers(self) -> dict:
         """The scores of `bloodcell.evaluation.uncertainty.summarise_seeds`, the calibration error, and the macro-F1 that the
         network would have if it were given the differential count, if the cells explained each other, and with both."""
         count = self.table["label"].value_counts().to_dict()
@@ -118,7 +118,7 @@ class Evaluation:
     @cached_property
     def kinds(self) -> pd.DataFrame:
         "One row per kind of cell that the network does not know, from `bloodcell.evaluation.calibration.score_unknown_kinds`."
-        return calibration.score_unknown_kinds(*(table for table in (self.table, self.unknown)), self.preset.facts["ood_limit"])
+        return calibration.score_unknown_kinds(self.table, self.unknown, self.preset.facts["ood_limit"])
 
     @cached_property
     def shift(self) -> pd.DataFrame:

@@ -302,7 +302,7 @@ def _fetch_runtime(folder: Path) -> None:
             ) from error
         with tarfile.open(next(Path(scratch).glob("*.tgz"))) as archive:
             for name in WEB_RUNTIME_FILES:
-                (folder / name).write_bytes(archive.extractfile(f"package/dist/{name}").read())
+                (folder / name).write_bytes(archive.extractfile(f"package/dist/{name}").read())  # type: ignore[union-attr]
 
 
 def write_web_page(preset: PretrainedModel, folder: str | Path) -> Path:

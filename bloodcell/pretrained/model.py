@@ -269,7 +269,7 @@ class Predictions:
 def _cells_of(image: Image.Image, crop: bool) -> list[tuple[tuple[int, int, int] | None, np.ndarray | None]]:
     "The box and the picture of each cell of an image; no picture for a field of view that is not cut."
     if crop:
-        return in_reading_order(crop_cells(image)) or [(None, pad_to_square(image))]
+        return [*in_reading_order(crop_cells(image))] or [(None, pad_to_square(image))]
     return [(None, None if is_field_of_view(image) else pad_to_square(image))]
 
 
@@ -345,7 +345,7 @@ def explain_by_occlusion(
     size, cut = preset.facts["size"], keras.Model(preset.network.input, preset.network.get_layer("crop").output[0])
     patch, step = round(patch * size), round(step * size)
     shown = ops.convert_to_numpy(cut(image[None]))[0]
-    places = [(row, column) for row in range(0, size - patch + 1, step) for column in range(0, size - patch + 1, step)]
+    places = [(row, column) for row in range(0, size - patch + 1, int(step)) for column in range(0, size - patch + 1, int(step))]
     covered = np.repeat(shown[None], len(places) + 1, axis=0)
     for one, (row, column) in zip(covered, places):  # noqa: B905  # the last one stays as it is
         one[row : row + patch, column : column + patch] = BACKGROUND_GREY

@@ -11,6 +11,7 @@ import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,7 @@ def _rows(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: outputs[name][:, 0] if name == "ood_score" else outputs[name] for name in OUTPUT_NAMES}
 
 
-def load_onnx_session(file: str | Path):
+def load_onnx_session(file: str | Path) -> Any:
     "Return the `onnxruntime.InferenceSession` of an exported model. Raises `ImportError` where the runtime is missing."
     import onnxruntime
 
@@ -41,12 +42,12 @@ def load_onnx_session(file: str | Path):
     return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
-def keras_predictor(network) -> Predictor:
+def keras_predictor(network: Any) -> Predictor:
     "Return the function that computes the outputs of a `keras.Model`."
     return lambda images: _rows(network.predict_on_batch(images))
 
 
-def onnx_predictor(session) -> Predictor:
+def onnx_predictor(session: Any) -> Predictor:
     "Return the function that computes the outputs of an `onnxruntime.InferenceSession`. Raises `ValueError` for another kind of network."
     if missing := set(OUTPUT_NAMES) - {output.name for output in session.get_outputs()}:
         raise ValueError(f"it has no {' and no '.join(sorted(missing))}")
@@ -98,7 +99,7 @@ def load_predictor(
 # %% ../../nbs/pretrained/00_runtimes.ipynb #749139b8
 def predict_batches(
     answer: Predictor,
-    rows,  # uint8 or float, (n, SIDE, SIDE, 3), 0-255; an array or `bloodcell.data.pixels.RowView`
+    rows: Any,  # uint8 or float, (n, SIDE, SIDE, 3), 0-255; an array or `bloodcell.data.pixels.RowView`
     batch: int = 2,  # images at a time: their eight orientations fit into a processor's cache
 ) -> dict[str, np.ndarray]:
     "Return the outputs for many images, computed some at a time: n rows each."

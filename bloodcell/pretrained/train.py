@@ -26,7 +26,7 @@ from ..core.config import BloodcellError, atomic_write, rng_for
 from ..core.runs import describe_environment, read_json, write_json, write_table
 from ..data.dataset import Dataset
 from ..data.nucleus import FINDER_VERSION, INPUT_SIDE, N_ORIENTATIONS, orient_crops
-from ..data.pixels import Input, crop_to_nucleus, pad_to_square
+from ..data.pixels import Input, RowView, crop_to_nucleus, pad_to_square
 from ..evaluation import calibration
 from ..evaluation.metrics import summarise_scores
 from ..training.predictions import predictions_table
@@ -151,8 +151,8 @@ def round_to_half_precision(network: keras.Model) -> None:
 def calibrate_model(
     network: keras.Sequential,
     data: Dataset,
-    rows,  # pictures of all images, uint8 (n, INPUT_SIDE, INPUT_SIDE, 3)
-    crops,  # of all pictures, uint8 (n, size, size, 3)
+    rows: RowView | np.ndarray,  # pictures of all images, uint8 (n, INPUT_SIDE, INPUT_SIDE, 3)
+    crops: RowView | np.ndarray,  # of all pictures, uint8 (n, size, size, 3)
     crop_factor: float,
     orientations: int = N_ORIENTATIONS,  # of the crop, 1 or 8
 ) -> tuple[keras.Model, pd.DataFrame, dict[str, float]]:
@@ -248,7 +248,7 @@ def _sources(data: Dataset) -> list[dict]:
     ]
 
 
-def measure_input_range(data: Dataset, rows, count: int = 200) -> dict[str, list[float]]:
+def measure_input_range(data: Dataset, rows: RowView, count: int = 200) -> dict[str, list[float]]:
     "Return the range, 5, 50 and 95 %, of each measure on some training images, among the pictures of all images (rows)."
     some = np.sort(rng_for(0, "seen").permutation(data.rows("train"))[:count])
     found = pd.DataFrame([measure_cell(image) for image in rows[some]])[list(INPUT_MEASURES)]

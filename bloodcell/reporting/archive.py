@@ -146,8 +146,8 @@ def _joined(outcomes: Sequence[Outcome]) -> list[EnsembleOutcome]:
     found, means = {one.key: one for one in outcomes if one.protocol.startswith(HELD_OUT_PREFIX) and one.has_predictions}, []
     for recipe in (one for one in RECIPES.values() if one.network.name == "average"):
         for protocol, seed in sorted({(one.protocol, one.seed) for one in found.values()}):
-            members = [found.get(Experiment(member, protocol, seed).key) for member in recipe.members]
-            if None not in members and Experiment(recipe, protocol, seed).key not in found:
+            members = [found[key] for member in recipe.members if (key := Experiment(member, protocol, seed).key) in found]
+            if len(members) == len(recipe.members) and Experiment(recipe, protocol, seed).key not in found:
                 means.append(EnsembleOutcome(recipe, protocol, seed, members[0].folder, tuple(members)))
     return means
 

@@ -27,6 +27,7 @@ import pandas as pd
 
 from ..models.augment import CameraJitter, RandomAffine, StainJitter
 from ..core.config import BloodcellError, atomic_write, rng_for, seed_for
+from ..data.pixels import RowView
 from .recipes import Recipe
 from ..core.runs import FACTS_FILE, retain_freed_memory
 from ..models.backbones import weights_hash
@@ -241,7 +242,7 @@ TRAINING_METRICS = {"accuracy": lambda: "accuracy", "f1_score": F1Score}
 # %% ../../nbs/training/03_loop.ipynb #cell18
 def _layer_settings(network: keras.Model) -> list:
     "Type and settings of each layer, nested ones included, without the names that Keras counts up."
-    found = []
+    found: list = []
     for layer in network.layers:
         if getattr(layer, "layers", None):
             found.append(_layer_settings(layer))
@@ -254,7 +255,7 @@ def _layer_settings(network: keras.Model) -> list:
 def hash_training(
     network: keras.Model,
     recipe: Recipe,
-    source,
+    source: RowView | np.ndarray,
     codes: np.ndarray,
     train: np.ndarray,
     validation: np.ndarray,
@@ -323,7 +324,7 @@ def _rate(recipe: Recipe, steps: int):
 def fit_network(
     network: keras.Model,  # with class probabilities as its output; ends with its best weights
     recipe: Recipe,  # its augmentation, optimiser, loss, batches and epochs
-    source,  # `bloodcell.data.pixels.RowView`, or an array, of the inputs of all images
+    source: RowView | np.ndarray,  # the inputs of all images
     codes: np.ndarray,  # class number of each image: int, (n,)
     train: np.ndarray,  # row numbers
     validation: np.ndarray,  # row numbers
@@ -375,7 +376,7 @@ def fit_network(
 # %% ../../nbs/training/03_loop.ipynb #cell35
 def predict_rows(
     network: keras.Model,
-    source,  # `bloodcell.data.pixels.RowView`, or an array
+    source: RowView | np.ndarray,  # the inputs of all images
     rows: np.ndarray,  # row numbers of the source: int, (n,)
     batch_size: int = 256,
     orientations: int = 1,  # 1, or 8: probabilities are averaged over the orientations of each image

@@ -191,7 +191,7 @@ def scale_recipe(
     "The recipe within the caps of a profile. Random backbone weights are allowed at `smoke` alone, where numbers mean nothing."
     schedule, sampling = recipe.schedule, recipe.sampling
     if recipe.method == "head":
-        epochs = (min(schedule.epochs[0], profile.head_epochs or schedule.epochs[0]),)
+        epochs: tuple[int, ...] = (min(schedule.epochs[0], profile.head_epochs or schedule.epochs[0]),)
     else:
         epochs = profile.stages(schedule.epochs)
     caps = [count for count in (sampling.images, profile.tuning_images if sampling.capped else None) if count]
