@@ -282,7 +282,7 @@ def test_a_laboratory_fits_the_preset_to_its_own_cells_and_kinds(tmp_path):
     test = pd.read_csv(tmp_path / "own/predictions.csv").query("split == 'test'")
     assert (test.filter(like="p_").idxmax(axis=1).str[2:] == test["label"]).mean() > 0.8
     fresh = [synthetic.draw_image(drawn["EO"], slides[0], rng, 160) for _ in range(5)]
-    own, shipped = load_pretrained(tmp_path / "own/preset.keras"), load_pretrained("blood8")
+    own, shipped = load_pretrained(tmp_path / "own/model.keras"), load_pretrained("blood8")
     assert (classify_cells(own, fresh)["class"] == "our own kind").mean() > 0.5
     before, after = (one.inner.layers[0].get_weights() for one in (shipped, own))
     assert all((a == b).all() for a, b in zip(before, after, strict=True)), "the convolutions are those of the shipped preset"
@@ -298,7 +298,7 @@ def test_a_preset_cannot_be_fitted_to_nothing(start, kinds, told, cells, tmp_pat
             Image.fromarray(pixels).save(tmp_path / f"slides/kind{kind}/{number}.png")
     found = run_bloodcell("preset", "--start", start, "--data", tmp_path / "slides", "--out", tmp_path / "own")
     assert found.returncode == 1 and told in found.stderr and "Traceback" not in found.stderr
-    assert not (tmp_path / "own/preset.keras").exists()
+    assert not (tmp_path / "own/model.keras").exists()
 
 
 def test_the_shipped_preset_names_real_cells(real_data, tmp_path):

@@ -159,7 +159,7 @@ def find_nucleus(
 FINE_GRID = 160  # places along the longer side of a field of view
 CROWDED = 0.1  # share of the places above the threshold; nuclei cover less of a field
 GAP = 0.13  # between two lobes, on either side, in diameters of the largest part
-SMALL = 0.3  # of the area of the largest nucleus: what is smaller is none
+SMALL = 0.25  # of the area of the largest nucleus: what is smaller is none
 
 
 def _field_threshold(stain: np.ndarray) -> float:
@@ -184,11 +184,11 @@ def find_nuclei(
     parts, _ = ndimage.label(excess > 0, _NEIGHBOURS)
     largest = np.bincount(parts[parts > 0], minlength=1).max()
     reach = max(round(GAP * 2 * np.sqrt(largest / np.pi)), 1)
-    disc = np.hypot(*np.mgrid[-reach : reach + 1, -reach : reach + 1]) < reach + 0.5
-    joined, count = ndimage.label(ndimage.binary_dilation(excess > 0, disc), _NEIGHBOURS)
+    joined, _ = ndimage.label(ndimage.distance_transform_edt(excess <= 0) < reach + 0.5, _NEIGHBOURS)
     joined[excess <= 0] = 0
-    found = filter(None, (_nucleus(joined == number, excess, density, scale) for number in range(1, count + 1)))
-    nuclei = sorted(found, key=lambda nucleus: -nucleus.stain)
+    sizes = np.bincount(joined.ravel())[1:]
+    parts = (_nucleus(joined == number, excess, density, scale) for number in np.flatnonzero(sizes >= 2) + 1)
+    nuclei = sorted(filter(None, parts), key=lambda nucleus: -nucleus.stain)
     widest = max((nucleus.diameter for nucleus in nuclei), default=0)
     return [nucleus for nucleus in nuclei if nucleus.diameter**2 >= SMALL * widest**2]
 

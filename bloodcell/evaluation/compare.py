@@ -15,7 +15,7 @@ import pandas as pd
 
 from ..core.config import BloodcellError
 from ..training.outcomes import Outcome, group_outcomes, load_outcomes
-from .metrics import select_split
+from ..training.predictions import select_split
 from .uncertainty import holm_correction, paired_difference, summarise_seeds, unpaired_difference
 
 # %% ../../nbs/evaluation/05_compare.ipynb #cell6

@@ -22,7 +22,8 @@ from ..core.config import BloodcellError, data_root, rng_for
 from ..data.dataset import HELD_OUT_PREFIX, Dataset
 from ..training.outcomes import Outcome, group_outcomes
 from ..data.pixels import Input
-from .metrics import MIN_CLASS_CELLS, list_classes, select_split, most_probable_classes, predictions_table
+from .metrics import MIN_CLASS_CELLS
+from ..training.predictions import list_classes, select_split, most_probable_classes, predictions_table
 from .uncertainty import count_by_group, summarise_seeds
 from .metrics import macro_from_counts
 

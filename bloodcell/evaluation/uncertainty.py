@@ -19,8 +19,10 @@ from scipy.special import ndtri, stdtrit
 from scipy.stats import binomtest
 
 from ..core.config import BloodcellError, rng_for
-from .metrics import MIN_CLASS_CELLS, accuracy_from_counts, class_scores_from_counts, list_classes, macro_from_counts
-from .metrics import rows_of_split, check_same_images, summarise_scores
+from .metrics import MIN_CLASS_CELLS, accuracy_from_counts, class_scores_from_counts, macro_from_counts
+from ..training.predictions import list_classes
+from .metrics import summarise_scores
+from ..training.predictions import rows_of_split, check_same_images
 
 # %% ../../nbs/evaluation/01_uncertainty.ipynb #1a7dc8ab
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ import pandas as pd
 import seaborn as sns
 
 from ..evaluation import metrics
+from ..training.predictions import list_classes
 from ..core.runs import Run
 
 # %% ../../nbs/plots/00_charts.ipynb #cell6
@@ -355,7 +356,7 @@ def plot_confusion_matrix(counts: pd.DataFrame, title: str) -> plt.Figure:
 
 def plot_confusion_panels(tables: dict[str, pd.DataFrame], title: str, across: int = 2) -> plt.Figure:
     "A panel per predictions table: the confusion matrix of its test images, rows true and columns predicted, with their accuracy."
-    side = 0.36 * len(metrics.list_classes(next(iter(tables.values())))) + 1.6
+    side = 0.36 * len(list_classes(next(iter(tables.values())))) + 1.6
     figure, axes = make_panels(len(tables), across, (side, side), (1, 0.4))
     for axis, (name, table) in zip(axes, tables.items(), strict=True):
         counts = metrics.compute_confusion(table)

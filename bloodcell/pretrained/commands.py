@@ -266,8 +266,8 @@ def pretrained_command(
     from bloodcell.data.catalog import CLASSES
     from bloodcell.data.dataset import prepare_dataset
     from bloodcell.papers.registry import PRETRAINED
-    from bloodcell.pretrained.model import load_pretrained
-    from bloodcell.pretrained.train import MODEL_FILE, adapt_pretrained
+    from bloodcell.pretrained.model import MODEL_FILE, load_pretrained
+    from bloodcell.pretrained.train import adapt_pretrained
     from bloodcell.training.experiment import run_experiment
     from bloodcell.training.recipes import scale_recipe
 

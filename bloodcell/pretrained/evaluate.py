@@ -24,6 +24,7 @@ from tqdm.auto import tqdm
 from .model import INPUT_MEASURES, PretrainedModel, load_pretrained, measure_cell
 from .runtimes import predict_batches
 from ..evaluation import calibration, metrics
+from ..training.predictions import list_classes, most_probable_classes, predictions_table, read_predictions
 from ..plots import charts, comparisons
 from ..data import catalog, quality
 from ..data.nucleus import INPUT_SIDE
@@ -117,8 +118,7 @@ class Evaluation:
     @cached_property
     def kinds(self) -> pd.DataFrame:
         "One row per kind of cell that the network does not know, from `bloodcell.evaluation.calibration.score_unknown_kinds`."
-        known, unknown = (table.rename(columns={"ood_score": "strangeness"}) for table in (self.table, self.unknown))
-        return calibration.score_unknown_kinds(known, unknown, self.preset.facts["ood_limit"])
+        return calibration.score_unknown_kinds(self.table, self.unknown, self.preset.facts["ood_limit"])
 
     @cached_property
     def shift(self) -> pd.DataFrame:
@@ -169,7 +169,7 @@ def evaluate_pretrained(
         measured += [measure_cell(one) for one in squares]
     wanted = ("probabilities", "ood_score", "features")
     probabilities, ood_score, features = (np.concatenate([part[name] for part in parts]) for name in wanted)
-    table = metrics.predictions_table(images, probabilities, preset.classes).assign(ood_score=ood_score)
+    table = predictions_table(images, probabilities, preset.classes).assign(ood_score=ood_score)
     of_other_kind = (table["label"] == UNKNOWN_CLASS).to_numpy()
     unknown = table[of_other_kind].assign(kind=images.loc[of_other_kind, "kind"]).reset_index(drop=True)
     refined = _refined(table, features, ~of_other_kind)
@@ -194,7 +194,7 @@ def _refined(table: pd.DataFrame, features: np.ndarray, known: np.ndarray) -> pd
 
     if len(table) < MIN_TRANSDUCTIVE_CELLS:
         return None
-    columns = [f"p_{label}" for label in metrics.list_classes(table)]
+    columns = [f"p_{label}" for label in list_classes(table)]
     return table.assign(**dict(zip(columns, refine_transductively(table[columns].to_numpy(), features).T, strict=True)))[known].reset_index(
         drop=True
     )
@@ -215,7 +215,7 @@ def _rows(table: pd.DataFrame) -> Markup:
 
 def _errors(found: Evaluation, count: int = 18) -> dict[str, str] | None:
     "The misclassified cells with the highest probability as a figure for a page; None where there are none."
-    predicted, confidence = metrics.most_probable_classes(found.table), calibration.probability_matrix(found.table).max(axis=1)
+    predicted, confidence = most_probable_classes(found.table), calibration.probability_matrix(found.table).max(axis=1)
     wrong = predicted != found.table["label"]
     if not wrong.any():
         return None

@@ -18,6 +18,7 @@ from pandas.io.formats.style import Styler
 
 from ..plots import charts
 from ..evaluation import metrics, uncertainty
+from ..training.predictions import select_split
 from ..data.dataset import Dataset, prepare_dataset
 from ..training.outcomes import AT_CHANCE, Outcome, group_outcomes, load_outcomes
 from .plan import list_skipped_recipes, collect_outcomes
@@ -143,7 +144,7 @@ def join_complete_folds(
     repetitions = {}
     for recipe in dict.fromkeys(one.recipe.name for one in found):
         tables = {
-            int(one.protocol.removeprefix(FOLD_PREFIX)): metrics.select_split(one.predictions, "test")
+            int(one.protocol.removeprefix(FOLD_PREFIX)): select_split(one.predictions, "test")
             for one in found
             if one.recipe.name == recipe and one.protocol.startswith(FOLD_PREFIX) and one.status == "run"
         }

@@ -22,7 +22,7 @@ from ..core.config import file_lock, seed_for
 from ..core.runs import code_version, describe_environment, keras_backend, write_json, write_table
 from ..data.dataset import Dataset, subsample
 from ..data.splits import count_overlap
-from ..evaluation.metrics import above_chance, predictions_table
+from .predictions import above_chance, predictions_table
 from ..models.weights import NoWeights, compute_weights_key
 from . import classifiers
 from .outcomes import AT_CHANCE, SCHEMA, Experiment, Outcome, make_extent
