@@ -72,9 +72,9 @@ def _pooled(pool, plane, size: int):
 
 def _above(density):
     "Where the stain is above the threshold: float (n, 1, GRID, GRID), 0 or 1."
-    unlit = ops.cast(ops.reshape(ops.min(density, axis=1), (-1, 1, SEARCH_GRID, SEARCH_GRID)) > UNLIT_LEVEL, "float32")
-    stain = ops.reshape(density[:, 1] + 0.5 * density[:, 0], (-1, 1, SEARCH_GRID, SEARCH_GRID)) * (1 - _pooled(ops.max_pool, unlit, 3))
-    stain = _pooled(ops.average_pool, stain, 3)
+    darkest = _pooled(ops.max_pool, ops.reshape(ops.min(density, axis=1), (-1, 1, SEARCH_GRID, SEARCH_GRID)), 3)
+    lit = ops.cast(darkest <= UNLIT_LEVEL, "float32")  # 1 less a map of 0 and 1 changes its sign in LiteRT
+    stain = _pooled(ops.average_pool, ops.reshape(density[:, 1] + 0.5 * density[:, 0], (-1, 1, SEARCH_GRID, SEARCH_GRID)) * lit, 3)
     threshold = ops.maximum(_upper_threshold(ops.reshape(stain, (-1, SEARCH_GRID * SEARCH_GRID))), MIN_STAIN)
     return ops.cast(stain > threshold[:, :, None, None], "float32")
 
@@ -119,7 +119,8 @@ class NucleusCrop(layers.Layer):
         area = ops.sum(part, axis=(2, 3))
         row = ops.sum(part * _PLACES[:, None], axis=(2, 3)) / ops.maximum(area, 1e-6)
         column = ops.sum(part * _PLACES, axis=(2, 3)) / ops.maximum(area, 1e-6)
-        red, green, blue = (ops.matmul(density, ops.reshape(part, (-1, SEARCH_GRID * SEARCH_GRID, 1)))[:, place] for place in range(3))
+        flat = ops.reshape(part, (-1, SEARCH_GRID * SEARCH_GRID))
+        red, green, blue = (ops.sum(density[:, place] * flat, axis=1, keepdims=True) for place in range(3))
         found = ops.logical_and(area >= 2, red + green - 2 * blue >= MIN_PURPLE * (red + green + blue))
         diameter = 2 * ops.sqrt(ops.maximum(area, 1e-6) / np.pi) / SEARCH_GRID
         return ops.where(found, row, 0.5), ops.where(found, column, 0.5), ops.where(found, diameter, 0.0), light
