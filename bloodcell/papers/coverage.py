@@ -30,15 +30,15 @@ class PaperOutput:
     recipe: str = ""
 
     def status(self, found: Sequence[Outcome]) -> str:
-        "`exact`, `stand-in` or `not run`, by the outcomes on the paper's data."
+        "Return `exact`, `substitute` or `not run`, by the outcomes on the paper's data."
         if not self.recipe:
             return "exact"
         ran = [one.recipe for one in found if one.status == "run"]
         own = [one for one in found if one.recipe.name == self.recipe and one.status == "run"]
         if own:
-            return "exact" if any(one.record["whole"] for one in own) else "exact, with fewer epochs or images"
+            return "exact" if any(not one.shortfall for one in own) else "exact, with fewer epochs or images"
         others = [recipe for recipe in ran if self.recipe in (recipe.paper.compared_with, recipe.paper.substitute_for)]
-        return f"stand-in: {others[0].differs or others[0].title}" if others else "not run"
+        return f"substitute: {others[0].paper.deviation or others[0].title}" if others else "not run"
 
 # %% ../../nbs/papers/03_coverage.ipynb #cell18
 PAPER_DATA = {"khalil2022": "kaggle", "sravani2023": "kaggle", "jarjees2022": "pbc", "asghar2023": "pbc"}
