@@ -57,7 +57,7 @@ def plot_reliability_and_risk(tables: dict[str, pd.DataFrame], title: str) -> pl
 def plot_overview(table: pd.DataFrame, title: str) -> plt.Figure:
     """Draw the accuracies of `bloodcell.reporting.archive.build_overview`, claimed and measured: one row per network, one marker per test
     set."""
-    figure, axis = plt.subplots(figsize=(8.5, 0.62 * len(table) + 1.5))
+    figure, axis = plt.subplots(figsize=(8.5, 0.7 * len(table) + 1.5))
     styles = {
         "claimed": ("claimed", "D", "#D55E00", "none"),
         "as_the_paper": ("test set as in the paper", "o", "#E69F00", "#E69F00"),
@@ -81,7 +81,7 @@ def plot_overview(table: pd.DataFrame, title: str) -> plt.Figure:
                 )
     axis.set(
         yticks=place,
-        yticklabels=[f"{textwrap.fill(row.network, 38)}\n{row.paper}" for row in table.itertuples()],
+        yticklabels=[f"{textwrap.fill(row.network, 44)}\n{row.paper}" for row in table.itertuples()],
         xlabel="accuracy",
         ylim=(len(table) - 0.4, -0.6),
     )

@@ -319,13 +319,13 @@ def _against(before: dict[int, Outcome], changed: dict[str, list[Outcome]]) -> p
 def load_stored_label_reviews(where: str | Path | None = None) -> pd.DataFrame:
     """`bloodcell.evaluation.cross_lab.review_labels` on the labels of the photographs behind Kaggle's set: the best network of the folds, and the
     networks of the recipe that is best in laboratories left out, trained without these photographs. Empty where either is not stored."""
-    folds, abroad = join_complete_folds(select_best_outcomes("bccd", where)), load_stored_held_out(where)
-    scores = score_held_out(abroad)
+    folds, held_out = join_complete_folds(select_best_outcomes("bccd", where)), load_stored_held_out(where)
+    scores = score_held_out(held_out)
     if not folds or not len(scores):
         return pd.DataFrame()
     best = max(folds.values(), key=lambda tables: summarise_seeds(tables)["accuracy"])
     name = scores.groupby("recipe")["macro_f1"].mean().idxmax()
-    unseen = [one.predictions for one in abroad if (one.recipe.name, one.protocol) == (name, f"{HELD_OUT_PREFIX}bccd")]
+    unseen = [one.predictions for one in held_out if (one.recipe.name, one.protocol) == (name, f"{HELD_OUT_PREFIX}bccd")]
     return review_labels(best[0], ensemble_predictions(unseen)) if unseen else pd.DataFrame()
 
 
