@@ -46,7 +46,7 @@ study: .venv/installed
 test: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/nbdev_test --n_workers 2 --timing --skip_folder_re '^study$$' --skip_file_re '^([_.]|findings)'
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lab: .venv/installed
 	$(BIN)/jupyter lab --notebook-dir nbs

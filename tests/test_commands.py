@@ -227,8 +227,9 @@ def test_the_benchmarks_run(tmp_path, monkeypatch):
         monkeypatch.setattr(bench, name, value)
     preset = bench.load_pretrained(bench.DEFAULT_MODEL)
     monkeypatch.setattr(bench, "exported", lambda to: (preset, preset.answer, 1.0))  # its chapter exports it
-    monkeypatch.setattr(bench, "bench_training", dict)  # two trainings take half a minute
+    training = {"what": "training", "ours": 1.0, "other": 1.0, "other_is": "", "ratio": 1.0}
+    monkeypatch.setattr(bench, "bench_training", lambda: training)  # two trainings take half a minute
     monkeypatch.setattr(bench, "write_table", lambda table, path: table)
     rows = bench.run_benchmarks()
     assert len(rows) == 5 + 2 * len(bench.export.EXPORT_FORMATS)
-    assert rows["ratio"].dropna().gt(0).all() and rows["ratio"].notna().sum() == len(rows) - 1
+    assert rows["ratio"].gt(0).all()

@@ -1,6 +1,4 @@
-"""A whole study, stopped and killed on its way: it ends as if nothing had happened, and a second call has nothing to do.
-
-It takes longest, so its file comes first: tests run in two processes, one file at a time."""
+"""A whole study, stopped and killed on its way: it ends as if nothing had happened, and a second call has nothing to do."""
 
 import json
 import os
