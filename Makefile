@@ -25,12 +25,13 @@ ifneq ($(BLOODCELL_WEIGHTS),)
 export BLOODCELL_WEIGHTS := $(abspath $(BLOODCELL_WEIGHTS))
 endif
 
-.PHONY: help study results web docs test lab bench notebooks lock clean
+.PHONY: help study results web docs lint test lab bench notebooks lock clean
 
 help:
 	@echo "make study      run the study (DATA=synthetic PROFILE=quick SEED=0 SEEDS=0 OUT= CORES=0)"
 	@echo "make results    compute every table and figure of README.md and results/ from the stored predictions"
-	@echo "make test       pass the tests"
+	@echo "make lint       check style, format and types of the code"
+	@echo "make test       check the code and run the tests"
 	@echo "make web        build the page that classifies cells in a browser, in _web/"
 	@echo "make docs       build the site from the notebooks, in _docs/"
 	@echo "make lab        open the notebooks in JupyterLab"
@@ -42,9 +43,13 @@ help:
 study: .venv/installed
 	@$(BIN)/bloodcell study --data "$(DATA)" --profile "$(PROFILE)" --seed "$(SEED)" --seeds "$(SEEDS)" --out "$(OUT)" --cores "$(CORES)"
 
-# The study's chapters and the findings are left to pytest, which runs them all.
-test: .venv/installed
+lint: .venv/installed
 	$(BIN)/ruff check
+	$(BIN)/ruff format --check nbs tests workflow
+	$(BIN)/mypy
+
+# The study's chapters and the findings are left to pytest, which runs them all.
+test: lint
 	$(BIN)/nbdev_test --n_workers 2 --timing --skip_folder_re '^study$$' --skip_file_re '^([_.]|findings)'
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
@@ -73,14 +78,14 @@ notebooks: .venv/installed
 	$(BIN)/python workflow/refresh.py
 	$(BIN)/nbdev_clean
 
-# Renew requirements.lock from the ranges in pyproject.toml.
+# Renew requirements.lock from the ranges in pyproject.toml, with the hash of every file: pip then refuses any other file.
 lock:
-	uv pip compile --universal --python-version 3.11 --extra dev --no-annotate --no-header pyproject.toml -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --extra dev --generate-hashes --no-annotate --no-header pyproject.toml -o requirements.lock
 
 .venv/installed: requirements.lock pyproject.toml
 	@echo "setting up .venv: this takes a few minutes, once"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@mkdir -p .venv/ipython/profile_default
 	@echo "c.IPKernelApp.capture_fd_output = False" > .venv/ipython/profile_default/ipython_kernel_config.py

@@ -119,13 +119,13 @@ def _open(data: str, profile: str, seed: int, out: str, seeds: int) -> Run:
     return open_run(_absolute(data), profile, seed, out, seeds)
 
 # %% ../nbs/cli.ipynb #cell11
-NETWORK_METHODS = ("network", "head", "test_time")  # of recipes; what runs a network gets two threads
+NETWORK_METHODS = ("network", "head", "pretrained")  # of recipes; what runs a network gets two threads
 
 
 def _batches(planned: Sequence, one_process: bool) -> dict[str, dict]:
     "The experiments of each batch, the batches that it needs, and its threads: one batch of all experiments, or one of each."
     names = {one.key: "all" if one_process else one.key for one in planned}
-    batches = {name: {"experiments": [], "needs": [], "threads": 1} for name in names.values()}
+    batches: dict[str, dict] = {name: {"experiments": [], "needs": [], "threads": 1} for name in names.values()}
     for one in planned:
         batch = batches[names[one.key]]
         batch["experiments"].append(one.key)
@@ -306,6 +306,7 @@ def experiment_command(
     "Run one experiment into a run folder; it goes on where it was stopped."
     load_keras()
     from bloodcell.data.dataset import prepare_dataset
+    from bloodcell.pretrained import train  # noqa: F401  # adds its method of experiments
     from bloodcell.training.experiment import discard_record, outcome_folder, run_experiment
     from bloodcell.reporting.plan import list_protocols
     from bloodcell.data.splits import FOLD_PREFIX, SECOND_ACQUISITION, is_extra_protocol
@@ -340,6 +341,7 @@ def experiments_command(
     "Run experiments of a study in one process, or list them; those that are finished are not run again."
     load_keras()
     from bloodcell.data.dataset import prepare_dataset
+    from bloodcell.pretrained import train  # noqa: F401  # adds its method of experiments
     from bloodcell.training.experiment import run_experiment
     from bloodcell.reporting.plan import plan_experiments
 

@@ -70,6 +70,19 @@ def test_packages_import_in_one_direction():
     assert not backwards
 
 
+def test_public_functions_have_types():
+    functions = [
+        (path, node)
+        for path in [*modules(), REPOSITORY / "bloodcell/cli.py"]
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")
+    ]
+    for path, node in functions:
+        arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, *filter(None, [node.args.vararg, node.args.kwarg])]
+        missing = [one.arg for one in arguments if one.annotation is None] + ["return"] * (node.returns is None)
+        assert not missing, f"{path.name}: {node.name} does not give the type of {', '.join(missing)}"
+
+
 def test_no_public_name_is_defined_twice():
     places = {}
     for path in [*modules(), REPOSITORY / "bloodcell/cli.py"]:

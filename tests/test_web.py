@@ -13,8 +13,8 @@ from conftest import run_bloodcell
 from PIL import Image
 
 from bloodcell.data import synthetic
+from bloodcell.data.nucleus import INPUT_SIDE
 from bloodcell.pretrained.model import classify_cells, load_pretrained
-from bloodcell.pretrained.runtimes import INPUT_SIDE
 
 pytestmark = needs_browser
 
@@ -31,6 +31,7 @@ def page(tmp_path_factory):
     for number in range(20):
         kind = synthetic.CELL_KINDS[number % len(synthetic.CELL_KINDS)]
         Image.fromarray(synthetic.draw_image(kind, synthetic.draw_slide(rng), rng, INPUT_SIDE)).save(folder / f"cells/{number:02}.png")
+    Image.new("RGB", (INPUT_SIDE, INPUT_SIDE), (230, 225, 228)).save(folder / "cells/blank.png")
     (folder / "cells/bad.png").write_text("no picture")
     return folder
 
@@ -65,9 +66,15 @@ def test_the_browser_says_what_python_says_and_sends_nothing(page, server, tab):
     preset = load_pretrained("blood8")
     expected = classify_cells(preset, [np.asarray(Image.open(page / "cells" / name)) for name in sorted(answers)])
     for (name, found), row in zip(sorted(answers.items()), expected.itertuples(), strict=True):
+        assert found["name"] == expected["class"][row.Index] and abs(found["ood_score"] - row.ood_score) < 1e-3
+        assert found["in_distribution"] == row.in_distribution
+        if row.note:
+            assert name == "blank.png" and found["heading"] == row.note and found["probability"] is None
+            continue
         probabilities = expected.loc[row.Index, [f"p_{label}" for label in preset.classes]].to_numpy(float)
-        assert np.abs(np.array(found["probabilities"]) - probabilities).max() < 1e-3, name
-        assert found["name"] == expected["class"][row.Index] and abs(found["strangeness"] - row.strangeness) < 1e-3
+        assert np.abs(np.array(found["probabilities"]) - probabilities).max() < 1e-4, name
+    opened.value("document.querySelector('.cell button').click()")
+    assert opened.value("Math.max(...[...document.querySelectorAll('.cell canvas')].map((one) => -one.width))") == -preset.facts["size"]
     assert all(line.startswith("GET ") for line in asked)  # nothing is sent
     assert {line.split()[1].split("?")[0] for line in asked} <= {"/", *(f"/{path.relative_to(page)}" for path in page.rglob("*"))}
 

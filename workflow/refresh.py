@@ -131,6 +131,7 @@ def readme() -> str:
 if __name__ == "__main__":
     if sys.argv[1:] != ["results"]:
         refresh_study(run_study())
-        for source in sorted({*NBS.glob("*.ipynb")} - {NBS / name for name in RESULTS}):
-            execute(source)
+        library = {path for path in NBS.rglob("*.ipynb") if path.parent.name not in ("study", ".ipynb_checkpoints")}
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(execute, sorted(library - {NBS / name for name in RESULTS})))
     refresh_results()

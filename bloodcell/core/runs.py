@@ -26,6 +26,7 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 
@@ -100,7 +101,7 @@ def redirect_stderr(file: str | Path) -> Iterator[None]:
         os.close(kept)
 
 
-def load_keras():
+def load_keras() -> ModuleType:
     "The module `keras`, without what the libraries of its backend say when they are loaded, in a process that keeps its memory."
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     retain_freed_memory()
@@ -151,7 +152,7 @@ def _meaning(source: str) -> str:
     for node in ast.walk(tree):
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-            node.body = body[1:]
+            del body[0]
     return ast.dump(tree)
 
 # %% ../../nbs/core/01_runs.ipynb #cell13

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from tqdm.auto import tqdm
@@ -60,7 +61,7 @@ class CatalogEntry:
     listing: str = ""
     folder: str = ""
     masks: str = ""
-    preparation: Mapping[str, object] = field(default_factory=dict)
+    preparation: Mapping[str, Any] = field(default_factory=dict)
     validation_part: str = ""
     test_part: str = ""
     doubtful: tuple[str, ...] = ()
@@ -94,7 +95,7 @@ _PBC_SUBCLASSES = {
     "MY": "myelocyte",
     "PMY": "promyelocyte",
 }
-_PBC_LAYOUT = dict(
+_PBC_LAYOUT: dict[str, Any] = dict(
     folders={label: label for label in CLASSES}, base="PBC_dataset_normal_DIB", subclass=r"^([A-Z]+)_", subclasses=_PBC_SUBCLASSES
 )
 

@@ -13,6 +13,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -194,7 +195,7 @@ class ReadableImages(SplitImages):
 class Dataset(ReadableImages):
     "Split images from which other data sets are made; see `SplitImages` for its fields."
 
-    def with_images(self, found: pd.DataFrame, **changes: object) -> "Dataset":
+    def with_images(self, found: pd.DataFrame, **changes: Any) -> "Dataset":
         "The same data set with other rows or another split."
         return replace(self, images=found.reset_index(drop=True), **changes)
 

@@ -85,7 +85,7 @@ MAX_PIXEL_DIFFERENCE = 0.15  # of the contrast; JPEG at quality 80 changes about
 
 def orient_image(image: Image.Image, orientation: int) -> Image.Image:
     "The image turned or mirrored: `orientation` is a place in `ORIENTATIONS`."
-    return image if _TURN[orientation] is None else image.transpose(_TURN[orientation])
+    return image if (turn := _TURN[orientation]) is None else image.transpose(turn)
 
 
 def compute_pixel_difference(

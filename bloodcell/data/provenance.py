@@ -45,7 +45,7 @@ class Features:
 
 def find_features(image: np.ndarray) -> Features:
     "At most 400 SIFT features of a grey image."
-    points, found = cv2.SIFT_create(nfeatures=400, contrastThreshold=0.02).detectAndCompute(image, None)
+    points, found = cv2.SIFT.create(nfeatures=400, contrastThreshold=0.02).detectAndCompute(image, None)
     if found is None:
         return Features(np.zeros((0, 2), "float32"), np.zeros((0, 128), "float32"))
     root = np.sqrt(found / (found.sum(axis=1, keepdims=True) + 1e-6))
@@ -176,7 +176,8 @@ def trace_copies(
 # %% ../../nbs/data/05_provenance.ipynb #cell18
 def find_overlaps(photographs: Sequence[str | Path]) -> pd.DataFrame:
     "Pairs of photographs that show the same place: `first`, `second`, `inliers`, `compute_correlation`, `overlap` (share of the area, 0 to 1)."
-    index, rows = FeatureIndex(photographs), {}
+    index = FeatureIndex(photographs)
+    rows: dict[tuple[str, ...], dict] = {}
     for number, image in enumerate(tqdm(index.images, desc="looking for overlaps", leave=False)):
         cv2.setRNGSeed(0)
         for match in _candidates_among_others(index, image, number):

@@ -78,7 +78,7 @@ def draw_outline(
 # %% ../../nbs/data/01_synthetic.ipynb #cell10
 def relative_distance(
     size: tuple[int, int],  # height and width of the canvas in pixels
-    centre: tuple[float, float],  # x, y in pixels
+    centre: tuple[float, float] | np.ndarray,  # x, y in pixels
     shape: np.ndarray,  # an `draw_outline`
 ) -> np.ndarray:
     "Share of the way from the centre (0) to the outline (1) of every pixel: float32, shape `size`."
@@ -116,12 +116,16 @@ def draw_red_cells(canvas: np.ndarray, slide: Slide, rng: np.random.Generator, c
         blend_colour(patch, slide.red_cell * rng.normal(1, 0.02), soften_edge(rho, 0.1) * 0.88 * (1 - 0.92 * centre))
 
 # %% ../../nbs/data/01_synthetic.ipynb #cell16
-def draw_round_nucleus(size: tuple[int, int], centre, radius: float, rng, wobble: float = 0.03) -> np.ndarray:
+def draw_round_nucleus(
+    size: tuple[int, int], centre: np.ndarray, radius: float, rng: np.random.Generator, wobble: float = 0.03
+) -> np.ndarray:
     "Coverage, of shape `size`, of one round or oval nucleus."
     return soften_edge(relative_distance(size, centre, draw_outline(rng, radius, wobble, rng.uniform(1, 1.12))), 0.08)
 
 
-def draw_folded_nucleus(size: tuple[int, int], centre, radius: float, rng, depth: float = 0.6) -> np.ndarray:
+def draw_folded_nucleus(
+    size: tuple[int, int], centre: np.ndarray, radius: float, rng: np.random.Generator, depth: float = 0.6
+) -> np.ndarray:
     "Coverage of a kidney-shaped nucleus: a round one with a bite of `depth` radii."
     angle = rng.uniform(0, 2 * np.pi)
     whole = soften_edge(relative_distance(size, centre, draw_outline(rng, radius, 0.06, 1.15)), 0.08)
@@ -129,7 +133,9 @@ def draw_folded_nucleus(size: tuple[int, int], centre, radius: float, rng, depth
     return whole * (1 - soften_edge(relative_distance(size, bite, draw_outline(rng, radius * depth, 0.1)), 0.15))
 
 
-def draw_lobed_nucleus(size: tuple[int, int], centre, radius: float, rng, lobes: int, span: float, thick: float) -> np.ndarray:
+def draw_lobed_nucleus(
+    size: tuple[int, int], centre: np.ndarray, radius: float, rng: np.random.Generator, lobes: int, span: float, thick: float
+) -> np.ndarray:
     "Coverage of `lobes` lobes along an arc of `span` radians, `thick` radii wide each, joined by thin strands."
     start, result = rng.uniform(0, 2 * np.pi), np.zeros(size, "float32")
     steps = np.linspace(0, span, 4 * lobes - 3)
@@ -143,7 +149,7 @@ def draw_lobed_nucleus(size: tuple[int, int], centre, radius: float, rng, lobes:
     return result
 
 
-def draw_band_nucleus(size: tuple[int, int], centre, radius: float, rng) -> np.ndarray:
+def draw_band_nucleus(size: tuple[int, int], centre: np.ndarray, radius: float, rng: np.random.Generator) -> np.ndarray:
     "Coverage of a band neutrophil's nucleus: an even C without strands."
     start = rng.uniform(0, 2 * np.pi)
     result = np.zeros(size, "float32")
@@ -154,14 +160,14 @@ def draw_band_nucleus(size: tuple[int, int], centre, radius: float, rng) -> np.n
     return result
 
 # %% ../../nbs/data/01_synthetic.ipynb #cell19
-def draw_speckle(inside: np.ndarray, rng, share: float, radius: float) -> np.ndarray:
+def draw_speckle(inside: np.ndarray, rng: np.random.Generator, share: float, radius: float) -> np.ndarray:
     "Coverage of granules of `radius` pixels that fill about `share` of the region `inside` (a coverage)."
     field = gaussian_filter(rng.standard_normal(inside.shape, "float32"), radius)
     threshold = np.quantile(field[inside > 0.5], 1 - share) if (inside > 0.5).any() else np.inf
     return inside * np.clip((field - threshold) / (0.5 * field.std()) + 0.5, 0, 1)
 
 
-def draw_chromatin(size: tuple[int, int], rng, coarse: float, strength: float) -> np.ndarray:
+def draw_chromatin(size: tuple[int, int], rng: np.random.Generator, coarse: float, strength: float) -> np.ndarray:
     "A factor near 1 for each pixel of a nucleus: grain of `coarse` pixels."
     field = gaussian_filter(rng.standard_normal(size, "float32"), coarse)
     return (1 + strength * field / field.std())[..., None]
@@ -188,15 +194,15 @@ class CellKind:
     wobble: float = 0.05
 
 
-def draw_segmented_nucleus(size, centre, radius, rng):
+def draw_segmented_nucleus(size: tuple[int, int], centre: np.ndarray, radius: float, rng: np.random.Generator) -> np.ndarray:
     return draw_lobed_nucleus(size, centre, radius, rng, int(rng.integers(3, 6)), rng.uniform(3.3, 4.8), 0.38)
 
 
-def draw_bilobed_nucleus(size, centre, radius, rng):
+def draw_bilobed_nucleus(size: tuple[int, int], centre: np.ndarray, radius: float, rng: np.random.Generator) -> np.ndarray:
     return draw_lobed_nucleus(size, centre, radius, rng, 2 + int(rng.random() < 0.15), rng.uniform(2.2, 3.0), 0.50)
 
 
-def draw_indented_nucleus(size, centre, radius, rng):
+def draw_indented_nucleus(size: tuple[int, int], centre: np.ndarray, radius: float, rng: np.random.Generator) -> np.ndarray:
     return draw_folded_nucleus(size, centre, radius, rng, depth=rng.uniform(0.35, 0.6))
 
 

@@ -18,7 +18,7 @@ from scipy.optimize import minimize_scalar
 from sklearn.metrics import roc_auc_score
 
 from ..core.config import BloodcellError, rng_for
-from .metrics import list_classes, select_split, most_probable_classes
+from ..training.predictions import list_classes, select_split, most_probable_classes
 from .uncertainty import DRAWS, Score, assign_strata, resample_groups, score_interval
 
 # %% ../../nbs/evaluation/02_calibration.ipynb #cell6
@@ -266,28 +266,39 @@ def score_auroc(
 
 # %% ../../nbs/evaluation/02_calibration.ipynb #996afa3e
 def score_unknown_kinds(
-    known: pd.DataFrame,  # predictions with `strangeness`
+    known: pd.DataFrame,  # predictions with `ood_score`
     unknown: pd.DataFrame,  # likewise, with `kind`
-    strangest: float,  # what is above is called strange
+    ood_limit: float,  # a higher score is out of distribution
 ) -> pd.DataFrame:
-    """One row per kind of unknown cell: `n`, `groups`, the share called `strange`, and the AUROC of strangeness (with its interval), of
+    """One row per kind of unknown cell: `n`, `groups`, the share that is `out_of_distribution`, and the AUROC of the OOD score (with its interval), of
     doubt and of entropy."""
     rows, usual = [], compute_ood_scores(known)
     for kind, cells in unknown.groupby("kind"):
-        score = score_auroc(*(table[["group"]].assign(score=table["strangeness"]) for table in (known, cells)))
+        score = score_auroc(*(table[["group"]].assign(score=table["ood_score"]) for table in (known, cells)))
         others = {f"auroc_{name}": compute_ood_auroc(usual[name], scores) for name, scores in compute_ood_scores(cells).items()}
         rows.append(
             {
                 "kind": kind,
                 "n": len(cells),
                 "groups": cells["group"].nunique(),
-                "strange": (cells["strangeness"] > strangest).mean(),
-                "auroc_strangeness": score.value,
+                "out_of_distribution": (cells["ood_score"] > ood_limit).mean(),
+                "auroc_ood_score": score.value,
                 "auroc_low": score.low,
                 "auroc_high": score.high,
             }
             | others
         )
     return pd.DataFrame(
-        rows, columns=["kind", "n", "groups", "strange", "auroc_strangeness", "auroc_low", "auroc_high", "auroc_doubt", "auroc_entropy"]
+        rows,
+        columns=[
+            "kind",
+            "n",
+            "groups",
+            "out_of_distribution",
+            "auroc_ood_score",
+            "auroc_low",
+            "auroc_high",
+            "auroc_doubt",
+            "auroc_entropy",
+        ],
     )

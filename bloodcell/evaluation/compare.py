@@ -15,7 +15,7 @@ import pandas as pd
 
 from ..core.config import BloodcellError
 from ..training.outcomes import Outcome, group_outcomes, load_outcomes
-from .metrics import select_split
+from ..training.predictions import select_split
 from .uncertainty import holm_correction, paired_difference, summarise_seeds, unpaired_difference
 
 # %% ../../nbs/evaluation/05_compare.ipynb #cell6
@@ -26,7 +26,7 @@ def find_models(path: str | Path) -> dict[tuple[str, str, str], list[Outcome]]:
     found = (
         [one for one in load_outcomes(run) if one.has_predictions and one.folder.is_relative_to(place)] if run and place.is_dir() else []
     )
-    if not found:
+    if run is None or not found:
         raise BloodcellError(
             f"{path} holds no finished experiment: name a run's folder, such as runs/pbc-long-s0, or a folder in its experiments"
         )

@@ -20,7 +20,7 @@ from ..training.classifiers import colour_features
 from ..core.config import rng_for, seed_for
 from ..data.dataset import Dataset
 from ..data.pixels import Input
-from .metrics import predictions_table
+from ..training.predictions import predictions_table
 from .uncertainty import summarise_seeds
 
 # %% ../../nbs/evaluation/03_controls.ipynb #cell6

@@ -22,8 +22,10 @@ from ..core.config import BloodcellError, data_root, rng_for
 from ..data.dataset import HELD_OUT_PREFIX, Dataset
 from ..training.outcomes import Outcome, group_outcomes
 from ..data.pixels import Input
-from .metrics import MIN_CLASS_CELLS, list_classes, select_split, most_probable_classes, predictions_table
-from .uncertainty import count_by_group, macro_from_counts, summarise_seeds
+from .metrics import MIN_CLASS_CELLS
+from ..training.predictions import list_classes, select_split, most_probable_classes, predictions_table
+from .uncertainty import count_by_group, summarise_seeds
+from .metrics import macro_from_counts
 
 # %% ../../nbs/evaluation/04_cross_lab.ipynb #cell8
 def measure_laboratories(

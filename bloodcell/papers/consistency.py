@@ -90,7 +90,7 @@ def _asghar_backbones() -> list[dict]:
             )
         )
     implied = {name: total / (1 - float(ASGHAR_ACCURACY[name])) for name, (total, _) in ASGHAR_ERRORS.items()}
-    low, high = min(implied, key=implied.get), max(implied, key=implied.get)
+    low, high = min(implied, key=implied.__getitem__), max(implied, key=implied.__getitem__)
     rows.append(
         _row(
             "asghar2023",

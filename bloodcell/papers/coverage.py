@@ -6,39 +6,37 @@
 __all__ = ['PAPER_DATA', 'PAPER_OUTPUTS', 'PaperOutput', 'outputs_table']
 
 # %% ../../nbs/papers/03_coverage.ipynb #4d73ccfc
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
 from ..training.outcomes import Outcome
 from .registry import PAPERS, RECIPES
-from ..reporting.archive import select_best_outcomes
 
 # %% ../../nbs/papers/03_coverage.ipynb #cell17
 @dataclass(frozen=True)
 class PaperOutput:
-    """A figure or table of a paper: its number there, what it shows, the chapter and the file (a pattern) that make it again, and the
-    recipe whose network it needs, if any."""
+    "A figure or table of a paper."
 
-    paper: str
-    number: str
+    paper: str  # key of `PAPERS`
+    number: str  # in the paper, such as "Figure 1"; empty where it has none
     shows: str
-    chapter: str
-    file: str
-    recipe: str = ""
+    chapter: str  # of the study, that makes it again
+    file: str  # a pattern, in the folder of a run
+    recipe: str = ""  # whose network it needs
 
     def status(self, found: Sequence[Outcome]) -> str:
-        "`exact`, `stand-in` or `not run`, by the outcomes on the paper's data."
+        "`exact`, the paper's network with what it lacks, `substitute` or `not run`, by the outcomes on the paper's data."
         if not self.recipe:
             return "exact"
         ran = [one.recipe for one in found if one.status == "run"]
         own = [one for one in found if one.recipe.name == self.recipe and one.status == "run"]
         if own:
-            return "exact" if any(one.record["whole"] for one in own) else "exact, with fewer epochs or images"
+            shortfall = min((one.shortfall for one in own), key=len)
+            return f"the paper's network, with {' and '.join(shortfall)}" if shortfall else "exact"
         others = [recipe for recipe in ran if self.recipe in (recipe.paper.compared_with, recipe.paper.substitute_for)]
-        return f"stand-in: {others[0].differs or others[0].title}" if others else "not run"
+        return f"substitute: {others[0].paper.deviation or others[0].title}" if others else "not run"
 
 # %% ../../nbs/papers/03_coverage.ipynb #cell18
 PAPER_DATA = {"khalil2022": "kaggle", "sravani2023": "kaggle", "jarjees2022": "pbc", "asghar2023": "pbc"}
@@ -174,8 +172,10 @@ PAPER_OUTPUTS = (
 )
 
 # %% ../../nbs/papers/03_coverage.ipynb #efafaa2c
-def outputs_table(where: str | Path | None = None) -> pd.DataFrame:
-    "One row per figure or table of the papers, with the status of the kept results."
+def outputs_table(
+    outcomes: Mapping[str, Sequence[Outcome]],  # by data set, such as those of `bloodcell.reporting.archive.select_best_outcomes`
+) -> pd.DataFrame:
+    "One row per figure or table of the papers, with its status by the outcomes on the paper's data."
     rows = []
     for output in PAPER_OUTPUTS:
         data = "lisc" if output.recipe.startswith("sravani2023_hybrid") else PAPER_DATA[output.paper]
@@ -187,7 +187,7 @@ def outputs_table(where: str | Path | None = None) -> pd.DataFrame:
                 "chapter": output.chapter,
                 "file": output.file,
                 "data": data,
-                "status": output.status(select_best_outcomes(data, where)),
+                "status": output.status(outcomes.get(data, ())),
             }
         )
     return pd.DataFrame(rows)

@@ -13,6 +13,7 @@ __all__ = ['CLASS_COLOURS', 'DISPLAY_NAMES', 'describe_figure', 'use_theme', 'cl
 import re
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -21,6 +22,7 @@ import pandas as pd
 import seaborn as sns
 
 from ..evaluation import metrics
+from ..training.predictions import list_classes
 from ..core.runs import Run
 
 # %% ../../nbs/plots/00_charts.ipynb #cell6
@@ -100,7 +102,7 @@ def make_panels(
     across: int,  # panels in a row; fewer where there are not as many
     size: tuple[float, float],  # width and height of a panel, inches
     besides: tuple[float, float] = (1.0, 0.8),  # width and height of all that is no panel, inches
-    **options,  # of `matplotlib.pyplot.subplots`
+    **options: Any,  # of `matplotlib.pyplot.subplots`
 ) -> tuple[plt.Figure, list[plt.Axes]]:
     "A figure of as many panels in rows, and their axes; places that are left over in the last row stay empty."
     across = min(count, across)
@@ -152,7 +154,7 @@ def plot_activations(
     across: int = 11,
 ) -> plt.Figure:
     "A cell, then what each channel makes of it; the last row is filled up with white."
-    grey = [np.repeat(np.uint8(255 * channel)[..., None], 3, axis=2) for channel in channels]
+    grey = [np.repeat((255 * channel).astype("uint8")[..., None], 3, axis=2) for channel in channels]
     shown = [cell, *grey, *[np.full_like(cell, 255)] * (-(1 + len(grey)) % across)]
     return plot_image_grid(shown, ["cell, then channels"] + [""] * (len(shown) // across - 1), title)
 
@@ -207,8 +209,7 @@ def plot_class_balance(images: pd.DataFrame, title: str) -> plt.Figure:
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
     legend = axis.legend(loc="upper left", bbox_to_anchor=(0, -0.06 - 0.9 / len(counts)), ncols=3, frameon=False, fontsize=8)
-    for handle in legend.legend_handles:
-        handle.set_color("#555555")
+    plt.setp(legend.legend_handles, color="#555555")
     return figure
 
 
@@ -355,7 +356,7 @@ def plot_confusion_matrix(counts: pd.DataFrame, title: str) -> plt.Figure:
 
 def plot_confusion_panels(tables: dict[str, pd.DataFrame], title: str, across: int = 2) -> plt.Figure:
     "A panel per predictions table: the confusion matrix of its test images, rows true and columns predicted, with their accuracy."
-    side = 0.36 * len(metrics.list_classes(next(iter(tables.values())))) + 1.6
+    side = 0.36 * len(list_classes(next(iter(tables.values())))) + 1.6
     figure, axes = make_panels(len(tables), across, (side, side), (1, 0.4))
     for axis, (name, table) in zip(axes, tables.items(), strict=True):
         counts = metrics.compute_confusion(table)

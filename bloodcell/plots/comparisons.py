@@ -137,7 +137,7 @@ def plot_ablations(table: pd.DataFrame, title: str) -> plt.Figure:
     figure, axis = _intervals(changed, "recipe", "left_out", ("difference", "difference_low", "difference_high"), 0.12)
     axis.axvline(0, color="#999999", linewidth=1, zorder=0)
     axis.set_xlabel("accuracy less that of the whole recipe, 95 % interval over groups")
-    axis.get_legend().set_title("laboratory left out", prop={"size": 8})
+    axis.get_legend().set_title("laboratory left out", prop={"size": 8})  # type: ignore[union-attr,arg-type]
     axis.set_title(title, loc="left", fontsize=10)
     return figure
 

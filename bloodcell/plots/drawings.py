@@ -8,6 +8,7 @@ __all__ = ['draw_network', 'draw_flow', 'plot_features', 'plot_embeddings']
 # %% ../../nbs/plots/02_drawings.ipynb #6f0162ae
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -29,7 +30,10 @@ def _unfold(layers: Sequence) -> list:
     return found
 
 
-def draw_network(network, title: str) -> plt.Figure:
+def draw_network(
+    network: Any,  # a `keras.Model`
+    title: str,
+) -> plt.Figure:
     """The layers that change the shape, as bars as high as their map is wide; below each its name and channels, or units; of a backbone the
     last layer at each size."""
     wanted = [

@@ -7,7 +7,7 @@ __all__ = ['MIN_MAP_SIDE', 'compute_gradient', 'grad_cam', 'overlay_heatmap', 's
            'compute_first_activations', 'embed_features']
 
 # %% ../../nbs/plots/03_interpret.ipynb #cell3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import numpy as np
@@ -17,10 +17,11 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from ..core.config import BloodcellError
+from ..data.pixels import RowView
 from .charts import inline_label
 
 # %% ../../nbs/plots/03_interpret.ipynb #cell6
-def compute_gradient(function, x: np.ndarray) -> np.ndarray:
+def compute_gradient(function: Callable, x: np.ndarray) -> np.ndarray:
     "The gradient of the sum of `function(x)`, which uses `keras.ops` only, with respect to `x`: the shape of `x`."
     backend = keras.config.backend()
     if backend == "tensorflow":
@@ -38,9 +39,9 @@ def compute_gradient(function, x: np.ndarray) -> np.ndarray:
     if backend == "torch":
         import torch
 
-        x = torch.tensor(x, requires_grad=True)
-        ops.sum(function(x)).backward()
-        return x.grad.numpy()
+        tensor = torch.tensor(x, requires_grad=True)
+        ops.sum(function(tensor)).backward()
+        return tensor.grad.numpy()
     raise BloodcellError(f"no gradients on the backend {backend!r}: use tensorflow, jax or torch")
 
 # %% ../../nbs/plots/03_interpret.ipynb #cell9
@@ -93,7 +94,7 @@ def overlay_heatmap(
 # %% ../../nbs/plots/03_interpret.ipynb #cell11
 def select_grad_cam_examples(
     network: keras.Sequential,
-    pixels,  # `bloodcell.data.pixels.RowView` of all images
+    pixels: RowView,  # of all images
     codes: np.ndarray,  # class number of each image: int, (n,)
     rows: np.ndarray,  # row numbers to choose from
     classes: Sequence[str],
@@ -108,7 +109,7 @@ def select_grad_cam_examples(
         named = ops.convert_to_numpy(network(images, training=False)).argmax(axis=1)
         for kind in (named == code, named != code):
             found = np.flatnonzero(kind)[:1]
-            region = grad_cam(network, images[found], named[found]) if len(found) else []
+            region = grad_cam(network, images[found], named[found]) if len(found) else np.empty(0)
             shown += [images[found[0]], overlay_heatmap(images[found[0]], region[0])] if len(found) else [None] * 2
         wrong = named[named != code]
         names.append(

@@ -21,11 +21,13 @@ import pandas as pd
 from markupsafe import Markup
 from tqdm.auto import tqdm
 
-from .runtimes import EXPORT_LOADERS, INPUT_SIDE, average_orientations
-from .model import INPUT_MEASURES, PretrainedModel, load_pretrained, measure_cell, pad_to_square, read_cell_image
+from .model import INPUT_MEASURES, PretrainedModel, load_pretrained, measure_cell
+from .runtimes import predict_batches
 from ..evaluation import calibration, metrics
+from ..training.predictions import list_classes, most_probable_classes, predictions_table, read_predictions
 from ..plots import charts, comparisons
 from ..data import catalog, quality
+from ..data.nucleus import INPUT_SIDE
 from ..core.config import BloodcellError
 from ..data.dataset import read_manifest
 from ..data.pixels import Input
@@ -79,13 +81,13 @@ def map_classes(
             f"{asked} Say it with --map {unsure[0]}=<class>, where <class> is one of {', '.join(classes)}, {UNKNOWN_CLASS}, or "
             "nothing to leave them out"
         )
-    return found
+    return {label: meant for label, meant in found.items() if meant is not None}
 
 # %% ../../nbs/pretrained/03_evaluate.ipynb #cell9
 @dataclass(frozen=True)
 class Evaluation:
-    """What a preset says about labelled cells: its predictions table (split `test`) with strangeness, the same after all cells explained
-    each other (None for an exported preset, and where there are too few), the cells of unknown kinds (with the laboratory's own label as
+    """What a preset says about labelled cells: its predictions table (split `test`) with `ood_score`, the same after transductive
+    refinement (None where there are too few cells), the cells of unknown kinds (with the laboratory's own label as
     `kind`), what was measured of the images, and the class that each label was taken for where it has another name."""
 
     preset: PretrainedModel
@@ -100,7 +102,7 @@ class Evaluation:
     renamed: dict[str, str]
 
     @cached_property
-    def numbers(self) -> dict[str, float]:
+    def numbers(self) -> dict:
         """The scores of `bloodcell.evaluation.uncertainty.summarise_seeds`, the calibration error, and the macro-F1 that the
         network would have if it were given the differential count, if the cells explained each other, and with both."""
         count = self.table["label"].value_counts().to_dict()
@@ -116,7 +118,7 @@ class Evaluation:
     @cached_property
     def kinds(self) -> pd.DataFrame:
         "One row per kind of cell that the network does not know, from `bloodcell.evaluation.calibration.score_unknown_kinds`."
-        return calibration.score_unknown_kinds(self.table, self.unknown, self.preset.facts["strangest"])
+        return calibration.score_unknown_kinds(self.table, self.unknown, self.preset.facts["ood_limit"])
 
     @cached_property
     def shift(self) -> pd.DataFrame:
@@ -140,9 +142,7 @@ class Evaluation:
 # %% ../../nbs/pretrained/03_evaluate.ipynb #cell10
 def read_input_square(entry: catalog.CatalogEntry, root: Path, path: str, mask: str = "") -> np.ndarray:
     "The square that the preset gets: uint8, (SIDE, SIDE, 3). Of a data set of whole fields of view, around the cell that is meant."
-    if not entry.preparation:
-        return pad_to_square(read_cell_image(root / path, smallest=1))
-    pixels = Input(INPUT_SIDE, "nucleus", anywhere=bool(entry.preparation.get("anywhere")))
+    pixels = Input(INPUT_SIDE, "picture", anywhere=bool(entry.preparation.get("anywhere")))
     return pixels.read(root / path, root / catalog.mask_path(entry, path) if mask else None)
 
 
@@ -162,21 +162,21 @@ def evaluate_pretrained(
         raise BloodcellError(
             f"no image of {data} shows a class that the network knows ({', '.join(preset.classes)}): nothing can be evaluated"
         )
-    ask = average_orientations(preset.answer if preset.file.suffix in EXPORT_LOADERS else preset.with_features)
-    answers, measured = [], []
+    parts, measured = [], []
     for start in tqdm(range(0, len(images), 128), desc="classifying cells", leave=False):
         squares = [read_input_square(entry, root, row.path, row.mask) for row in images.iloc[start : start + 128].itertuples()]
-        answers.append(ask(np.stack(squares)))
+        parts.append(predict_batches(preset.answer, np.stack(squares)))
         measured += [measure_cell(one) for one in squares]
-    probabilities, strangeness, *features = (np.concatenate(part) for part in zip(*answers, strict=True))
-    table = metrics.predictions_table(images, probabilities, preset.classes).assign(strangeness=strangeness)
-    strange = (table["label"] == UNKNOWN_CLASS).to_numpy()
-    unknown = table[strange].assign(kind=images.loc[strange, "kind"]).reset_index(drop=True)
-    refined = _refined(table, features[0], ~strange) if features else None
+    wanted = ("probabilities", "ood_score", "features")
+    probabilities, ood_score, features = (np.concatenate([part[name] for part in parts]) for name in wanted)
+    table = predictions_table(images, probabilities, preset.classes).assign(ood_score=ood_score)
+    of_other_kind = (table["label"] == UNKNOWN_CLASS).to_numpy()
+    unknown = table[of_other_kind].assign(kind=images.loc[of_other_kind, "kind"]).reset_index(drop=True)
+    refined = _refined(table, features, ~of_other_kind)
     return Evaluation(
         preset,
         entry,
-        table[~strange].reset_index(drop=True),
+        table[~of_other_kind].reset_index(drop=True),
         refined,
         unknown,
         pd.DataFrame(measured),
@@ -194,7 +194,7 @@ def _refined(table: pd.DataFrame, features: np.ndarray, known: np.ndarray) -> pd
 
     if len(table) < MIN_TRANSDUCTIVE_CELLS:
         return None
-    columns = [f"p_{label}" for label in metrics.list_classes(table)]
+    columns = [f"p_{label}" for label in list_classes(table)]
     return table.assign(**dict(zip(columns, refine_transductively(table[columns].to_numpy(), features).T, strict=True)))[known].reset_index(
         drop=True
     )
@@ -215,7 +215,7 @@ def _rows(table: pd.DataFrame) -> Markup:
 
 def _errors(found: Evaluation, count: int = 18) -> dict[str, str] | None:
     "The misclassified cells with the highest probability as a figure for a page; None where there are none."
-    predicted, confidence = metrics.most_probable_classes(found.table), calibration.probability_matrix(found.table).max(axis=1)
+    predicted, confidence = most_probable_classes(found.table), calibration.probability_matrix(found.table).max(axis=1)
     wrong = predicted != found.table["label"]
     if not wrong.any():
         return None
@@ -254,12 +254,12 @@ def _findings(found: Evaluation) -> list[str]:
         "range that covers nine in ten training images.",
     ]
     if len(found.unknown):
-        known, unknown = found.table["strangeness"], found.unknown["strangeness"]
+        known, unknown = found.table["ood_score"], found.unknown["ood_score"]
         lines.append(
-            f"{len(found.unknown):,} cells are of kinds that the network does not know; strangeness tells them from the others "
+            f"{len(found.unknown):,} cells are of kinds that are none of the model's classes; the OOD score separates them "
             f"with an AUROC of {calibration.compute_ood_auroc(known, unknown):.2f}, and "
-            f"{(unknown > found.preset.facts['strangest']).mean():.0%} of them are called strange, against "
-            f"{(known > found.preset.facts['strangest']).mean():.0%} of the known."
+            f"{(unknown > found.preset.facts['ood_limit']).mean():.0%} of them are out of distribution, against "
+            f"{(known > found.preset.facts['ood_limit']).mean():.0%} of the known."
         )
     if score["groups"] == score["n"]:
         lines.append(

@@ -22,14 +22,16 @@ import pandas as pd
 
 from ..evaluation.calibration import CALIBRATION_COLUMNS, calibration_table
 from ..papers.claims import CLAIMS, claims_table
+from ..pretrained.model import MODEL_FILE
 from ..training.classifiers import ensemble_predictions
 from ..core.config import BloodcellError, atomic_write, home
 from ..data.dataset import HELD_OUT_PREFIX
 from ..data.catalog import CATALOG
-from ..training.outcomes import Experiment, Outcome, group_outcomes, load_outcomes
+from ..training.outcomes import Experiment, Outcome, group_outcomes, load_outcomes, read_outcome
 from ..evaluation.cross_lab import REAL_LABORATORIES, score_held_out, review_labels
-from ..evaluation.metrics import most_probable_classes, read_predictions, select_split, summarise_scores
-from ..papers.registry import ABLATIONS, CROSS_LAB, CROSS_LAB_ENSEMBLE, PAPERS, RECIPES, get_recipe, recipe_rank
+from ..evaluation.metrics import summarise_scores
+from ..training.predictions import most_probable_classes, read_predictions, select_split
+from ..papers.registry import ABLATIONS, CROSS_LAB, CROSS_LAB_ENSEMBLE, PAPERS, PRETRAINED, RECIPES, get_recipe, recipe_rank
 from ..training.recipes import Recipe
 from ..core.runs import read_json, write_json, write_table
 from .workbench import results_table, join_complete_folds
@@ -55,19 +57,19 @@ def save_stored_figure(name: str, figure: plt.Figure, where: str | Path | None =
     return figure
 
 
-CONTROLS_CHAPTER = "13_controls"  # the chapter of the study whose table is kept
+CONTROLS_CHAPTER = "13_controls"  # the chapter of the study whose table is stored
 
 
 def store_run(
     folder: str | Path,  # a run's folder
     where: str | Path | None = None,  # default: `results` in home
 ) -> list[str]:
-    """Copy predictions, histories and records of the finished experiments of a run and its controls, or of a preset and its evaluations;
+    """Copy predictions, histories and records of the finished experiments of a run and its controls, or of an adapted model and its evaluations;
     their keys. Where a laboratory is left out, the training images are not copied. Raises `BloodcellError` where there is nothing to
     store."""
     folder, where = Path(folder), Path(where or results_root())
-    if (folder / "preset.keras").is_file():
-        return _keep_preset(folder, where / folder.name)
+    if (folder / MODEL_FILE).is_file():
+        return _store_adapted(folder, where / folder.name)
     found, controls = [one for one in load_outcomes(folder) if one.has_predictions], folder / "records" / f"{CONTROLS_CHAPTER}.json"
     if not found and not controls.is_file():
         raise BloodcellError(f"{folder} holds no finished experiment: run `bloodcell study` or `bloodcell experiment` first")
@@ -106,21 +108,25 @@ def _store_outcome(outcome: Outcome, target: Path) -> None:
     write_json(record, target / "record.json")
     if outcome.history is not None:
         write_table(outcome.history, target / "history.csv")
+    _store_evaluations(outcome.folder, target)
 
 # %% ../../nbs/reporting/02_archive.ipynb #2e72e886
-def _keep_preset(folder: Path, target: Path) -> list[str]:
-    "Record, history and predictions of a preset, and the predictions and measures of its evaluations in `evaluations/<data>`."
-    target.mkdir(parents=True, exist_ok=True)
-    for name in ("record.json", "history.csv"):
-        if (folder / name).is_file():  # a preset that was fitted again has no history of its own
-            shutil.copyfile(folder / name, target / name)
-    write_table(pd.read_csv(folder / "predictions.csv", keep_default_na=False), target / "predictions.csv.xz")
-    evaluated = sorted(path.parent for path in folder.glob("evaluations/*/predictions.csv"))
-    for place in evaluated:
+def _store_evaluations(folder: Path, target: Path) -> list[str]:
+    "Copy the evaluations of a released or adapted model on other data sets; the names of the data sets."
+    places = sorted(path.parent for path in folder.glob("evaluations/*/predictions.csv"))
+    for place in places:
         for file in (place / f"{name}.csv" for name in ("predictions", "refined", "unknown", "shift")):
             if file.is_file():
                 write_table(pd.read_csv(file, keep_default_na=False), target / "evaluations" / place.name / f"{file.name}.xz")
-    return ["preset", *(f"evaluation on {place.name}" for place in evaluated)]
+    return [place.name for place in places]
+
+
+def _store_adapted(folder: Path, target: Path) -> list[str]:
+    "Copy record, predictions and evaluations of an adapted model."
+    table = pd.read_csv(folder / "predictions.csv", keep_default_na=False)
+    write_table(table[table["split"] != "train"], target / "predictions.csv.xz")
+    shutil.copyfile(folder / "record.json", target / "record.json")
+    return ["adapted model", *(f"evaluation on {name}" for name in _store_evaluations(folder, target))]
 
 # %% ../../nbs/reporting/02_archive.ipynb #6f58fd56
 @dataclass(frozen=True)
@@ -140,8 +146,8 @@ def _joined(outcomes: Sequence[Outcome]) -> list[EnsembleOutcome]:
     found, means = {one.key: one for one in outcomes if one.protocol.startswith(HELD_OUT_PREFIX) and one.has_predictions}, []
     for recipe in (one for one in RECIPES.values() if one.network.name == "average"):
         for protocol, seed in sorted({(one.protocol, one.seed) for one in found.values()}):
-            members = [found.get(Experiment(member, protocol, seed).key) for member in recipe.members]
-            if None not in members and Experiment(recipe, protocol, seed).key not in found:
+            members = [found[key] for member in recipe.members if (key := Experiment(member, protocol, seed).key) in found]
+            if len(members) == len(recipe.members) and Experiment(recipe, protocol, seed).key not in found:
                 means.append(EnsembleOutcome(recipe, protocol, seed, members[0].folder, tuple(members)))
     return means
 
@@ -381,24 +387,33 @@ def _kept_claims(datasets: tuple[str, ...], where: str) -> pd.DataFrame:
 # %% ../../nbs/reporting/02_archive.ipynb #99257cf3
 @dataclass(frozen=True)
 class StoredPretrained:
-    """A preset's record, its own predictions, and those on other data sets: known cells and cells of unknown kinds, and the known ones
-    after all cells of the set explained each other."""
+    "The released model's outcome, and its predictions on other data sets."
 
-    record: dict
-    own: pd.DataFrame
-    elsewhere: dict[str, tuple[pd.DataFrame, pd.DataFrame]]
-    refined: dict[str, pd.DataFrame]
+    outcome: Outcome
+    elsewhere: dict[str, tuple[pd.DataFrame, pd.DataFrame]]  # by data set: cells of known classes, and of unknown kinds
+    refined: dict[str, pd.DataFrame]  # by data set: cells of known classes after transductive refinement
+
+    @property
+    def own(self) -> pd.DataFrame:
+        "The predictions of the data sets that it was trained on, with `ood_score`: validation and test images."
+        return self.outcome.predictions
+
+    @property
+    def record(self) -> dict:
+        "What the model's file says, and the record's environment and data."
+        record = self.outcome.record
+        return record["model"] | {name: record[name] for name in ("environment", "data")}
 
 
-def load_stored_pretrained(name: str = "preset", where: str | Path | None = None) -> StoredPretrained | None:
-    "The kept preset of that name, if there is one."
-    folder = Path(where or results_root()) / name
-    if not (folder / "record.json").is_file():
+def load_stored_pretrained(where: str | Path | None = None) -> StoredPretrained | None:
+    "The released model in the archive, if there is one."
+    files = sorted(Path(where or results_root()).glob(f"*/experiments/{PRETRAINED.name}/*/s*/record.json"))
+    if not files:
         return None
-    places = {path.parent.name: path.parent for path in sorted(folder.glob("evaluations/*/predictions.csv.xz"))}
+    outcome = read_outcome(files[0].parent)
+    places = {path.parent.name: path.parent for path in sorted(outcome.folder.glob("evaluations/*/predictions.csv.xz"))}
     return StoredPretrained(
-        read_json(folder / "record.json"),
-        read_predictions(folder / "predictions.csv.xz"),
+        outcome,
         {data: (read_predictions(place / "predictions.csv.xz"), pd.read_csv(place / "unknown.csv.xz")) for data, place in places.items()},
         {data: read_predictions(file) for data, place in places.items() if (file := place / "refined.csv.xz").is_file()},
     )

@@ -13,7 +13,8 @@ import pandas as pd
 
 from ..pretrained.model import classify_cells, list_pretrained, load_pretrained, make_non_cells
 from ..evaluation.calibration import score_unknown_kinds, expected_calibration_error
-from ..evaluation.metrics import select_split, read_predictions, summarise_scores
+from ..evaluation.metrics import summarise_scores
+from ..training.predictions import select_split, read_predictions
 from .archive import StoredPretrained, results_root
 from ..core.runs import read_json
 from ..evaluation.uncertainty import summarise_seeds
@@ -21,7 +22,7 @@ from ..evaluation.uncertainty import summarise_seeds
 # %% ../../nbs/reporting/03_card.ipynb #e3a8db66
 def score_pretrained(preset: StoredPretrained) -> pd.DataFrame:
     """One row per set of test cells, held out or of a laboratory not trained on: the scores of `bloodcell.evaluation.uncertainty.summarise_seeds`,
-    `expected_calibration_error`, the share called `strange`, and `macro_f1_refined`, where the cells of a laboratory explained each other."""
+    `expected_calibration_error`, the share that is `out_of_distribution`, and `macro_f1_refined`, where the cells of a laboratory explained each other."""
     own = select_split(preset.own, "test")
     tables = {f"{site}, held out": own[own["site"] == site] for site in own["site"].unique()} | {
         f"{data}, not trained on": known for data, (known, _) in preset.elsewhere.items()
@@ -32,7 +33,7 @@ def score_pretrained(preset: StoredPretrained) -> pd.DataFrame:
         | summarise_seeds([table])
         | {
             "calibration_error": expected_calibration_error(table),
-            "strange": float((table["strangeness"] > preset.record["strangest"]).mean()),
+            "out_of_distribution": float((table["ood_score"] > preset.record["ood_limit"]).mean()),
             "macro_f1_refined": refined.get(name, np.nan),
         }
         for name, table in tables.items()
@@ -43,7 +44,7 @@ def score_pretrained(preset: StoredPretrained) -> pd.DataFrame:
 def score_stored_unknown(preset: StoredPretrained) -> pd.DataFrame:
     """One row per kind of picture that is none of the preset's classes, beside known cells (`against`): `bloodcell.evaluation.calibration.score_unknown_kinds`, of
     unknown cells of other laboratories, and of pictures that show no cell."""
-    held, limit = select_split(preset.own, "test"), preset.record["strangest"]
+    held, limit = select_split(preset.own, "test"), preset.record["ood_limit"]
     held = held[held["site"] == "pbc"]
     tables = []
     for data, (known, unknown) in preset.elsewhere.items():
@@ -55,7 +56,7 @@ def score_stored_unknown(preset: StoredPretrained) -> pd.DataFrame:
     shipped = load_pretrained(list_pretrained()[0])
     nothing = pd.concat(
         [classify_cells(shipped, pictures).assign(kind=kind) for kind, pictures in make_non_cells().items()], ignore_index=True
-    )
+    ).dropna(subset="probability")
     tables.append(
         score_unknown_kinds(held, nothing.assign(group=[f"picture {number}" for number in nothing.index]), limit).assign(
             of="no laboratory", against="pbc, held out"
@@ -102,11 +103,11 @@ def make_model_card(preset: StoredPretrained, unknown: pd.DataFrame) -> str:
     lines = "\n".join(
         f"| {row.cells} | {row.accuracy:.3f} | {row.macro_f1:.3f} ({row.macro_f1_low:.3f} to {row.macro_f1_high:.3f}) | "
         f"{'' if np.isnan(row.macro_f1_refined) else format(row.macro_f1_refined, '.3f')} | {row.n:,} in {row.groups:,} | "
-        f"{row.strange:.0%} |"
+        f"{row.out_of_distribution:.0%} |"
         for row in scores.itertuples()
     )
     strangers = (
-        "; ".join(f"{row.kind} {row.auroc_strangeness:.2f}" for row in unknown[unknown["of"] == unknown["against"]].itertuples())
+        "; ".join(f"{row.kind} {row.auroc_ood_score:.2f}" for row in unknown[unknown["of"] == unknown["against"]].itertuples())
         or "not measured"
     )
     return f"""# Model card
@@ -123,11 +124,11 @@ Neither set says much about the people the blood came from: no age, no sex, no d
 
 **What it is worth.**
 
-| cells | accuracy | macro-F1 (95 % interval over groups) | macro-F1, cells explain each other | images in groups | called strange |
+| cells | accuracy | macro-F1 (95 % interval over groups) | macro-F1, cells explain each other | images in groups | out of distribution |
 | --- | --- | --- | --- | --- | --- |
 {lines}
 
 Cells explain each other with `bloodcell predict --together`: it takes all cells of the laboratory at once, and no label.
 
-**What it cannot do.** Blasts, plasma cells, variant lymphocytes, smudge cells and pictures of several cells (`mixt` in LISC) are none of its classes; it assigns them to one of its own, and its strangeness score finds only a part of them (AUROC against known cells of the same laboratory: {strangers}). Stages of immature granulocytes are one class. Other stains and cameras cost accuracy, as the table says.
+**What it cannot do.** Blasts, plasma cells, variant lymphocytes, smudge cells and pictures of several cells (`mixt` in LISC) are none of its classes; it assigns them to one of its own, and its OOD score finds only a part of them (AUROC against known cells of the same laboratory: {strangers}). Stages of immature granulocytes are one class. Other stains and cameras cost accuracy, as the table says.
 """  # noqa: E501

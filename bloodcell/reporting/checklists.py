@@ -16,7 +16,8 @@ from ..core.config import BloodcellError
 from ..data.audit import Audit
 from ..data.catalog import CATALOG, CatalogEntry
 from ..training.outcomes import Outcome
-from ..evaluation.metrics import compute_confusion, select_split, compute_class_scores
+from ..evaluation.metrics import compute_confusion, compute_class_scores
+from ..training.predictions import select_split
 from ..evaluation.uncertainty import summarise_seeds
 from ..papers.registry import PAPERS
 from ..training.recipes import Recipe

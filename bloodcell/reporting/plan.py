@@ -56,7 +56,7 @@ def select_recipes(dataset: Dataset, profile: Profile, names: Iterable[str] | No
     names = names or (RECIPES if len(dataset.sites) == 1 else HELD_OUT_RECIPES)
     for recipe in map(get_recipe, names):
         same = recipe.sampling.labels == "ten" and set(dataset.ten_classes().classes) == set(dataset.classes)
-        for protocol in list_protocols(recipe, dataset.sites) if is_admitted(recipe, profile) and not same else ():
+        for protocol in list_protocols(recipe, list(dataset.sites)) if is_admitted(recipe, profile) and not same else ():
             if is_worth_running(protocol, dataset):
                 yield scale_recipe(recipe, profile), dataset.split_by(protocol)
 

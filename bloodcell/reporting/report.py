@@ -129,7 +129,7 @@ def _strip(cell) -> None:
 
 def _joined(cells: Sequence) -> list:
     "The cells without the one that sets Colab up; code without an output stands with the code below it."
-    found = []
+    found: list = []
     for cell in cells:
         before = found[-1] if found else None
         if before and before.cell_type == cell.cell_type == "code" and not before.outputs:

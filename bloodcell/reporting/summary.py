@@ -221,12 +221,10 @@ def summarise_confidence(where: str | Path | None = None) -> str:
         unknown = score_stored_unknown(preset).query("of == against")
         said = "; ".join(
             f"{of}: "
-            + ", ".join(
-                f"{one.kind} {one.auroc_strangeness:.2f} ({one.auroc_low:.2f} to {one.auroc_high:.2f})" for one in rows.itertuples()
-            )
+            + ", ".join(f"{one.kind} {one.auroc_ood_score:.2f} ({one.auroc_low:.2f} to {one.auroc_high:.2f})" for one in rows.itertuples())
             for of, rows in unknown.groupby("of")
         )
         lines.append(
-            f"Cells of kinds that the preset does not know, against known cells of the same laboratory, AUROC of strangeness: {said}."
+            f"Cells of kinds that the preset does not know, against known cells of the same laboratory, AUROC of the OOD score: {said}."
         )
     return _box(lines)

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from pandas.io.formats.style import Styler
 
 from ..plots import charts
 from ..evaluation import metrics, uncertainty
+from ..training.predictions import select_split
 from ..data.dataset import Dataset, prepare_dataset
 from ..training.outcomes import AT_CHANCE, Outcome, group_outcomes, load_outcomes
 from .plan import list_skipped_recipes, collect_outcomes
@@ -142,7 +144,7 @@ def join_complete_folds(
     repetitions = {}
     for recipe in dict.fromkeys(one.recipe.name for one in found):
         tables = {
-            int(one.protocol.removeprefix(FOLD_PREFIX)): metrics.select_split(one.predictions, "test")
+            int(one.protocol.removeprefix(FOLD_PREFIX)): select_split(one.predictions, "test")
             for one in found
             if one.recipe.name == recipe and one.protocol.startswith(FOLD_PREFIX) and one.status == "run"
         }
@@ -167,7 +169,7 @@ def folds_table(
     return pd.DataFrame(rows, columns=["recipe", "seeds", *SCORE_COLUMNS, "n", "groups"])
 
 
-def format_table(table: pd.DataFrame, digits: int = 3):
+def format_table(table: pd.DataFrame, digits: int = 3) -> Styler:
     "A table for the page: without an index, with few digits, and a dash where there is nothing to say."
     shown = table.reset_index(drop=True).style.hide(axis="index").format(precision=digits, na_rep="–", thousands=",")
     # pandas draws the id of a table at random, so a stored page would change every time; digits that are not shown vary as well
@@ -223,10 +225,10 @@ class Study(OpenStudy):
     def curves(self, found: Sequence[Outcome]) -> None:
         "Show the learning curves of each recipe and protocol that was trained in epochs, one line per seed."
         for (recipe, protocol), same in group_outcomes([one for one in found if one.history is not None]).items():
-            first = same[0]
-            kept = first.history.loc[first.history["epoch"] == first.kept_epoch].iloc[0]
+            first, history = same[0], pd.DataFrame(same[0].history)
+            kept = history.loc[history["epoch"] == first.kept_epoch].iloc[0]
             title = (
-                f"{outcome_title(first)}: lowest validation loss in epoch {first.kept_epoch} of {len(first.history)}, validation accuracy "
+                f"{outcome_title(first)}: lowest validation loss in epoch {first.kept_epoch} of {len(history)}, validation accuracy "
                 f"{kept['val_accuracy']:.3f}"
                 f"{_and_seeds(same)}\n{self.about}"
             )

@@ -5,14 +5,17 @@
 # %% auto #0
 __all__ = ['MAX_OVERSAMPLING', 'SAVE_EVERY', 'TRAINING_METRICS', 'set_seed', 'Batches', 'TrainingState', 'save_state',
            'load_state', 'find_seed_generators', 'CheckpointCallback', 'build_augmentation', 'F1Score', 'hash_training',
-           'build_network', 'fit_network', 'predict_rows', 'orient', 'save_network', 'load_network']
+           'use_precision', 'build_network', 'fit_network', 'predict_rows', 'orient', 'save_network', 'load_network']
 
 # %% ../../nbs/training/03_loop.ipynb #cell3
 import hashlib
 import json
 import math
 import time
+import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,17 +27,28 @@ import pandas as pd
 
 from ..models.augment import CameraJitter, RandomAffine, StainJitter
 from ..core.config import BloodcellError, atomic_write, rng_for, seed_for
+from ..data.pixels import RowView
 from .recipes import Recipe
 from ..core.runs import FACTS_FILE, retain_freed_memory
 from ..models.backbones import weights_hash
 from ..models.networks import NETWORKS
 
 # %% ../../nbs/training/03_loop.ipynb #cell6
-def set_seed(seed: int) -> None:
-    "Seed Keras and its backend, and ask TensorFlow, where it is the backend, for deterministic operations."
+def set_seed(
+    seed: int,
+    threads: int = 2,  # inside one TensorFlow operation; sums are split by it, so it changes the last bits
+) -> None:
+    """Seed Keras and its backend, and ask TensorFlow, where it is the backend, for deterministic operations with a fixed number of threads.
+    Warns where TensorFlow has started with another number already."""
     keras.utils.set_random_seed(seed)
     if keras.config.backend() == "tensorflow":
         import tensorflow
+
+        if tensorflow.config.threading.get_intra_op_parallelism_threads() != threads:
+            try:
+                tensorflow.config.threading.set_intra_op_parallelism_threads(threads)
+            except RuntimeError:
+                warnings.warn(f"TensorFlow has started already, not with {threads} threads: the last bits may differ", stacklevel=2)
 
         tensorflow.config.experimental.enable_op_determinism()
         tensorflow.get_logger().setLevel("ERROR")  # its hints about retracing are no news to a reader of the study
@@ -228,7 +242,7 @@ TRAINING_METRICS = {"accuracy": lambda: "accuracy", "f1_score": F1Score}
 # %% ../../nbs/training/03_loop.ipynb #cell18
 def _layer_settings(network: keras.Model) -> list:
     "Type and settings of each layer, nested ones included, without the names that Keras counts up."
-    found = []
+    found: list = []
     for layer in network.layers:
         if getattr(layer, "layers", None):
             found.append(_layer_settings(layer))
@@ -241,7 +255,7 @@ def _layer_settings(network: keras.Model) -> list:
 def hash_training(
     network: keras.Model,
     recipe: Recipe,
-    source,
+    source: RowView | np.ndarray,
     codes: np.ndarray,
     train: np.ndarray,
     validation: np.ndarray,
@@ -266,6 +280,17 @@ def hash_training(
     return digest.hexdigest()
 
 # %% ../../nbs/training/03_loop.ipynb #cell19
+@contextmanager
+def use_precision(policy: str) -> Iterator[None]:
+    "Build networks with a policy of Keras: float32, mixed_bfloat16 or mixed_float16."
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
 def build_network(
     recipe: Recipe,  # of the method `network`
     classes: int,
@@ -278,10 +303,10 @@ def build_network(
         raise BloodcellError(
             f"recipe {recipe.name!r} names the network {choice.name!r}: choose one of {', '.join(NETWORKS)}, or add it to NETWORKS"
         )
-    if not choice.backbone:
-        return NETWORKS[choice.name](classes, recipe.input.size, **choice.arguments), "none"
-    backbone = dict(backbone=choice.backbone, weights=choice.weights, seed=seed)
-    return NETWORKS[choice.name](classes, recipe.input.size, **backbone, **choice.arguments)
+    backbone = dict(backbone=choice.backbone, weights=choice.weights, seed=seed) if choice.backbone else {}
+    with use_precision(recipe.schedule.precision):
+        network = NETWORKS[choice.name](classes, recipe.input.size, **backbone, **choice.arguments)
+    return network if choice.backbone else (network, "none")
 
 
 def _rate(recipe: Recipe, steps: int):
@@ -299,7 +324,7 @@ def _rate(recipe: Recipe, steps: int):
 def fit_network(
     network: keras.Model,  # with class probabilities as its output; ends with its best weights
     recipe: Recipe,  # its augmentation, optimiser, loss, batches and epochs
-    source,  # `bloodcell.data.pixels.RowView`, or an array, of the inputs of all images
+    source: RowView | np.ndarray,  # the inputs of all images
     codes: np.ndarray,  # class number of each image: int, (n,)
     train: np.ndarray,  # row numbers
     validation: np.ndarray,  # row numbers
@@ -311,7 +336,7 @@ def fit_network(
     Afterwards the network has the weights of the epoch with the lowest validation loss. Goes on where an interrupted call with the same
     file stopped."""
     retain_freed_memory()
-    set_seed(seed)
+    set_seed(seed, recipe.schedule.threads)
     file, schedule, epochs = Path(file), recipe.schedule, sum(recipe.schedule.epochs)
     strata = strata if recipe.sampling.images_per_epoch else None
     about = hash_training(network, recipe, source, codes, train, validation, seed, strata)
@@ -351,7 +376,7 @@ def fit_network(
 # %% ../../nbs/training/03_loop.ipynb #cell35
 def predict_rows(
     network: keras.Model,
-    source,  # `bloodcell.data.pixels.RowView`, or an array
+    source: RowView | np.ndarray,  # the inputs of all images
     rows: np.ndarray,  # row numbers of the source: int, (n,)
     batch_size: int = 256,
     orientations: int = 1,  # 1, or 8: probabilities are averaged over the orientations of each image

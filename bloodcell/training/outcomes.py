@@ -15,7 +15,7 @@ import pandas as pd
 
 from ..core.config import BloodcellError
 from ..core.runs import read_json
-from ..evaluation.metrics import read_predictions
+from .predictions import read_predictions
 from .recipes import Recipe, recipe_from_dict
 
 # %% ../../nbs/training/04_outcomes.ipynb #766e8302

@@ -50,7 +50,7 @@ class Schedule:
     cosine_decay: bool = False  # warm up for a twentieth of the steps, then decay to 0 along half a cosine
     averaging: float = 0.0  # momentum of a moving average of the weights (EMA), which is validated and kept; 0 for none
     precision: str = "float32"  # Keras's policy: "float32", "mixed_bfloat16" or "mixed_float16"
-    threads: int | None = None  # threads inside one TensorFlow operation; None leaves it to TensorFlow
+    threads: int = 2  # threads inside one TensorFlow operation; the same number gives the same numbers on any number of cores
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class PaperInfo:
     substitute_for: str = ""  # recipe that this one replaces where its weights or hours are missing
 
 # %% ../../nbs/training/00_recipes.ipynb #f43e4675
-METHODS = ("network", "head", "classifier", "ensemble", "colour")
+METHODS = ("network", "head", "classifier", "ensemble", "colour", "pretrained")
 
 
 @dataclass(frozen=True)
@@ -125,6 +125,8 @@ class Recipe:
     @property
     def needs(self) -> tuple["Recipe", ...]:
         "The recipes to be run first: the members, or the same network without test-time augmentation."
+        if self.method == "pretrained":
+            return (make_variant(self, {"method": "network", "inference.orientations": 1}),)
         if self.inference == Inference() or self.method != "network":
             return self.members
         return (make_variant(self, {"inference.orientations": 1}),)
@@ -189,7 +191,7 @@ def scale_recipe(
     "The recipe within the caps of a profile. Random backbone weights are allowed at `smoke` alone, where numbers mean nothing."
     schedule, sampling = recipe.schedule, recipe.sampling
     if recipe.method == "head":
-        epochs = (min(schedule.epochs[0], profile.head_epochs or schedule.epochs[0]),)
+        epochs: tuple[int, ...] = (min(schedule.epochs[0], profile.head_epochs or schedule.epochs[0]),)
     else:
         epochs = profile.stages(schedule.epochs)
     caps = [count for count in (sampling.images, profile.tuning_images if sampling.capped else None) if count]

@@ -1,6 +1,6 @@
 "use strict";
-// One picture in, an answer out, in the browser alone. The search for the nucleus and the preparation of the pixels are part of the network.
-const SIDE = 160, PATCH = 32, STEP = 16;
+// One picture in, an answer out, in the browser alone. The search for the nucleus, the orientations of the crop, their average and the calibration are part of the network.
+const SIDE = 160, GRID = 40;
 const WORDS = { ig: "immature granulocyte" };
 const state = document.getElementById("state"), answers = document.getElementById("answers"), problems = document.getElementById("problems");
 let session, facts;
@@ -10,7 +10,7 @@ const ready = (async () => {
   facts = await (await fetch("model.json")).json();
   session = await ort.InferenceSession.create("model.onnx", { executionProviders: ["wasm"] });
   const trained = facts.trained_on.map((site) => `${site.title}: ${site.images.toLocaleString("en")} images, ${site.licence}`).join("; ");
-  document.getElementById("about").textContent = `Version ${facts.version}. The network knows ${inWords(facts.classes)}. It learned from ${trained}.`;
+  document.getElementById("about").textContent = `Version ${facts.version}. Classes: ${inWords(facts.classes)}. Trained on ${trained}.`;
   state.textContent = "Ready.";
 })();
 ready.catch((error) => { state.textContent = `The network could not be loaded (${error.message}). Reload the page.`; });
@@ -19,7 +19,7 @@ function inWords(classes) {
   return classes.map((name) => WORDS[name] ?? name).join(", ");
 }
 
-// The picture on a square of its own brightest colour, not distorted, SIDE pixels wide.
+// The picture on a square of its own background, not distorted, SIDE pixels wide.
 function square(image) {
   const canvas = document.createElement("canvas"), wide = Math.max(image.width, image.height);
   canvas.width = canvas.height = SIDE;
@@ -27,19 +27,20 @@ function square(image) {
   brush.imageSmoothingQuality = "high";
   if (image.width !== image.height) {
     brush.drawImage(image, 0, 0, SIDE, SIDE);
-    brush.fillStyle = `rgb(${glass(brush.getImageData(0, 0, SIDE, SIDE).data).join(",")})`;
+    brush.fillStyle = `rgb(${background(brush.getImageData(0, 0, SIDE, SIDE).data).join(",")})`;
     brush.fillRect(0, 0, SIDE, SIDE);
   }
   brush.drawImage(image, (wide - image.width) / 2 * scale, (wide - image.height) / 2 * scale, image.width * scale, image.height * scale);
   return canvas;
 }
 
-// Red, green and blue of clear glass: the median of the brightest tenth, by green.
-function glass(data) {
-  const pixels = [];
-  for (let place = 0; place < data.length; place += 4) pixels.push([data[place], data[place + 1], data[place + 2]]);
-  const bright = pixels.sort((one, other) => other[1] - one[1]).slice(0, Math.ceil(pixels.length / 10));
-  return [0, 1, 2].map((channel) => bright.map((pixel) => pixel[channel]).sort((one, other) => one - other)[bright.length >> 1]);
+// Red, green and blue of the background: the mean of the brightest tenth of a grid, by green.
+function background(data) {
+  const wide = SIDE / GRID, places = Array.from({ length: GRID * GRID }, () => [0, 0, 0]);
+  for (let row = 0; row < SIDE; row++) for (let column = 0; column < SIDE; column++)
+    for (let channel = 0; channel < 3; channel++) places[Math.floor(row / wide) * GRID + Math.floor(column / wide)][channel] += data[(row * SIDE + column) * 4 + channel] / wide ** 2;
+  const bright = places.sort((one, other) => other[1] - one[1]).slice(0, places.length / 10);
+  return [0, 1, 2].map((channel) => bright.reduce((sum, place) => sum + place[channel], 0) / bright.length);
 }
 
 function pixelsOf(canvas) {
@@ -48,51 +49,29 @@ function pixelsOf(canvas) {
   return pixels;
 }
 
-// The eight orientations that need no resampling, one picture after the other.
-function turned(pixels) {
-  const all = new Float32Array(8 * pixels.length);
-  for (let turn = 0, to = 0; turn < 8; turn++) for (let row = 0; row < SIDE; row++) for (let column = 0; column < SIDE; column++) {
-    const [down, across] = turn & 4 ? [column, row] : [row, column];
-    const from = ((turn & 1 ? SIDE - 1 - down : down) * SIDE + (turn & 2 ? SIDE - 1 - across : across)) * 3;
-    for (let channel = 0; channel < 3; channel++) all[to++] = pixels[from + channel];
-  }
-  return all;
-}
-
-// What the network says of one picture, or on average of several.
-async function look(pixels) {
-  const count = pixels.length / (SIDE * SIDE * 3);
-  const found = await session.run({ [session.inputNames[0]]: new ort.Tensor("float32", pixels, [count, SIDE, SIDE, 3]) });
-  const mean = (data, width) => Array.from({ length: width }, (_, place) => data.reduce((sum, value, at) => sum + (at % width === place ? value : 0), 0) / count);
-  return { probabilities: mean(found.probabilities.data, facts.classes.length), strangeness: mean(found.strangeness.data, 1)[0] };
+// What the network computes of one picture.
+async function run(pixels) {
+  const found = await session.run({ [session.inputNames[0]]: new ort.Tensor("float32", pixels, [1, SIDE, SIDE, 3]) });
+  return { probabilities: [...found.probabilities.data], ood_score: found.ood_score.data[0], nucleus: found.nucleus.data[2], crop: found.crop, map: found.class_map };
 }
 
 function named(answer) {
   const order = answer.probabilities.map((_, place) => place).sort((one, other) => answer.probabilities[other] - answer.probabilities[one]);
-  const held = order.filter((place, rank) => rank === 0 || answer.probabilities[place] >= facts.set_threshold);
-  return { name: facts.classes[order[0]], probability: answer.probabilities[order[0]], set: held.map((place) => facts.classes[place]), known: answer.strangeness <= facts.strangest };
+  const held = order.filter((place, rank) => rank === 0 || answer.probabilities[place] >= facts.set_threshold), found = answer.nucleus > 0;
+  return { name: found ? facts.classes[order[0]] : "", probability: found ? answer.probabilities[order[0]] : null, set: found ? held.map((place) => facts.classes[place]) : [], in_distribution: found && answer.ood_score <= facts.ood_limit };
 }
 
-// How much probability of the class named each place costs, in a single look, when it is covered with glass.
-async function hangsOn(canvas, pixels, answer) {
-  const before = (await look(pixels)).probabilities, colour = glass(canvas.getContext("2d").getImageData(0, 0, SIDE, SIDE).data), best = answer.probabilities.indexOf(Math.max(...answer.probabilities));
-  const total = new Float32Array(SIDE * SIDE), count = new Float32Array(SIDE * SIDE);
-  for (let top = 0; top + PATCH <= SIDE; top += STEP) for (let left = 0; left + PATCH <= SIDE; left += STEP) {
-    const covered = pixels.slice();
-    for (let row = top; row < top + PATCH; row++) for (let column = left; column < left + PATCH; column++)
-      for (let channel = 0; channel < 3; channel++) covered[(row * SIDE + column) * 3 + channel] = colour[channel];
-    const lost = before[best] - (await look(covered)).probabilities[best];
-    for (let row = top; row < top + PATCH; row++) for (let column = left; column < left + PATCH; column++) { total[row * SIDE + column] += lost; count[row * SIDE + column]++; }
-    await new Promise(requestAnimationFrame);
-  }
-  return total.map((value, place) => value / Math.max(count[place], 1));
-}
-
-function paint(canvas, map) {
-  const brush = canvas.getContext("2d"), picture = brush.getImageData(0, 0, SIDE, SIDE), most = Math.max(0.01, ...map);
-  for (let place = 0; place < map.length; place++) {
-    const share = 0.65 * Math.max(map[place], 0) / most;
-    [213, 60, 0].forEach((value, channel) => { picture.data[4 * place + channel] = picture.data[4 * place + channel] * (1 - share) + value * share; });
+// The crop that the network was given, and over it, in orange, the places that add most to the class named.
+function paint(canvas, answer) {
+  const size = answer.crop.dims[1], [, rows, columns, classes] = answer.map.dims, best = answer.probabilities.indexOf(Math.max(...answer.probabilities));
+  const values = Array.from({ length: rows * columns }, (_, place) => answer.map.data[place * classes + best]), least = Math.min(...values), most = Math.max(...values);
+  canvas.width = canvas.height = size;
+  const brush = canvas.getContext("2d"), picture = brush.createImageData(size, size);
+  for (let row = 0; row < size; row++) for (let column = 0; column < size; column++) {
+    const place = row * size + column, value = values[Math.floor(row / size * rows) * columns + Math.floor(column / size * columns)];
+    const share = 0.5 * (value - least) / Math.max(most - least, 1e-6);
+    [213, 60, 0].forEach((colour, channel) => { picture.data[4 * place + channel] = answer.crop.data[3 * place + channel] * (1 - share) + colour * share; });
+    picture.data[4 * place + 3] = 255;
   }
   brush.putImageData(picture, 0, 0);
 }
@@ -104,28 +83,32 @@ function element(kind, text, name) {
   return made;
 }
 
-function show(file, canvas, pixels, answer) {
-  const said = named(answer), row = element("article", "", "cell"), words = element("div"), meter = element("meter"), why = element("button", "What does it depend on?");
-  meter.value = said.probability;
-  meter.setAttribute("aria-label", "probability");
-  why.onclick = async () => { why.disabled = true; why.textContent = "Covering one place after the other …"; paint(canvas, await hangsOn(canvas, pixels, answer)); why.textContent = "Orange: covering it costs probability"; };
-  words.append(element("h2", `${inWords([said.name])}, ${(100 * said.probability).toFixed(1)} %`), meter, element("p", `One of: ${inWords(said.set)}`), element("p", said.known ? "" : "Not a cell I know: unlike those I was trained on.", "strange"), why, element("p", file, "file"));
+function show(file, canvas, answer) {
+  const said = named(answer), row = element("article", "", "cell"), words = element("div");
+  if (said.name) {
+    const meter = element("meter"), why = element("button", "What does it depend on?");
+    meter.value = said.probability;
+    meter.setAttribute("aria-label", "probability");
+    why.onclick = () => { why.disabled = true; paint(canvas, answer); why.textContent = "Orange: places that add most to this class"; };
+    words.append(element("h2", `${inWords([said.name])}, ${(100 * said.probability).toFixed(1)} %`), meter, element("p", `99 % prediction set: ${inWords(said.set)}`), element("p", said.in_distribution ? "" : "Out of distribution: unlike the cells of the training data.", "strange"), why);
+  } else words.append(element("h2", "no nucleus found"), element("p", "Take a picture of one nucleated cell in focus."));
+  words.append(element("p", file, "file"));
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", `the picture ${file}`);
   row.append(canvas, words);
-  row.dataset.answer = JSON.stringify({ file, ...said, ...answer });
+  row.dataset.answer = JSON.stringify({ file, ...said, probabilities: answer.probabilities, ood_score: answer.ood_score, nucleus: answer.nucleus });
   answers.prepend(row);
 }
 
 async function take(files) {
   await ready;
   for (const file of files) {
-    state.textContent = `Looking at ${file.name} …`;
+    state.textContent = `Classifying ${file.name} …`;
     try {
       const image = await createImageBitmap(file, { colorSpaceConversion: "none" });
-      if (Math.min(image.width, image.height) < 64) throw new Error("a cell needs 64 pixels at least");
-      const canvas = square(image), pixels = pixelsOf(canvas);
-      show(file.name, canvas, pixels, await look(turned(pixels)));
+      if (Math.min(image.width, image.height) < 64) throw new Error(`needs at least 64 pixels, got ${Math.min(image.width, image.height)}`);
+      const canvas = square(image);
+      show(file.name, canvas, await run(pixelsOf(canvas)));
     } catch (error) {
       problems.append(element("p", `${file.name} cannot be used (${error.message}). Take a JPEG or PNG of one cell.`));
     }
