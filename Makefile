@@ -51,7 +51,7 @@ lint: .venv/installed
 # The study's chapters and the findings are left to pytest, which runs them all.
 test: lint
 	$(BIN)/nbdev_test --n_workers 2 --timing --skip_folder_re '^study$$' --skip_file_re '^([_.]|findings)'
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lab: .venv/installed
 	$(BIN)/jupyter lab --notebook-dir nbs

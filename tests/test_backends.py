@@ -14,21 +14,26 @@ sys.meta_path.insert(0, NoTensorFlow())
 import tempfile
 from dataclasses import replace
 import numpy as np
-from bloodcell import study, transfer
-from bloodcell.experiment import run
-from bloodcell.recipes import SRAVANI
+from bloodcell.core.runs import open_run
+from bloodcell.data.dataset import prepare_dataset
+from bloodcell.models.backbones import load_frozen_backbone
+from bloodcell.papers.registry import SRAVANI
+from bloodcell.training.experiment import run_experiment
+from bloodcell.training.recipes import Augmentation, Sampling
 with tempfile.TemporaryDirectory() as folder:
-    opened = study.open_study("synthetic", "smoke", 0, folder)
+    dataset = prepare_dataset(open_run("synthetic", "smoke", 0, folder))
+    schedule = replace(SRAVANI.schedule, epochs=(2,), metrics=("accuracy", "f1_score"))
+    changes = Augmentation({"rotation": 30, "shift": (0.1, 0.1)})
+    recipe = replace(SRAVANI, schedule=schedule, sampling=Sampling(images=96), augmentation=changes)
+    whole = run_experiment(recipe, dataset, 0, folder + "/whole")
     import keras
     assert keras.config.backend() == "jax" and "tensorflow" not in sys.modules
-    recipe = replace(SRAVANI, epochs=(2,), images=96, augmentation={"rotation": 30, "shift": (0.1, 0.1)}, metrics=("accuracy", "f1_score"))
-    whole = run(recipe, opened.dataset, 0, folder + "/whole")
     for epochs in ((1,), (2,)):  # in two pieces
-        broken = run(replace(recipe, epochs=epochs), opened.dataset, 0, folder + "/broken")
+        broken = run_experiment(replace(recipe, schedule=replace(schedule, epochs=epochs)), dataset, 0, folder + "/broken")
     assert whole.predictions.equals(broken.predictions) and whole.history.equals(broken.history)
     assert whole.record["environment"]["keras_backend"] == "jax" and {"f1_score", "val_f1_score"} <= set(whole.history)
     noise = np.random.default_rng(0).integers(0, 255, (4, 64, 64, 3), "uint8")
-    vectors = transfer.frozen("MobileNetV2", 64, weights="random")[0].predict(noise, verbose=0)
+    vectors = load_frozen_backbone("MobileNetV2", 64, weights="random")[0].predict(noise, verbose=0)
     assert vectors.shape == (4, 1280) and np.isfinite(vectors).all()
 print("ran on jax")
 """

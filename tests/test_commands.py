@@ -12,7 +12,7 @@ from unittest import mock
 import nbformat
 import pandas as pd
 import pytest
-from conftest import BLOODCELL, REPOSITORY, run_bloodcell
+from conftest import BLOODCELL, REPOSITORY, call_bloodcell, run_bloodcell
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -35,7 +35,7 @@ from bloodcell.core.config import BloodcellError
     ],
 )
 def test_a_wrong_request_is_answered_in_one_line(tmp_path, arguments, message):
-    done = run_bloodcell(*arguments, "--out", tmp_path / "run")
+    done = call_bloodcell(*arguments, "--out", tmp_path / "run")
     assert done.returncode == 1 and message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1 and "Traceback" not in done.stderr + done.stdout
     assert "report" in arguments or not (tmp_path / "run").exists()  # a request that cannot be meant leaves nothing behind
@@ -43,9 +43,9 @@ def test_a_wrong_request_is_answered_in_one_line(tmp_path, arguments, message):
 
 def test_a_missing_data_root_and_an_unwritable_folder_are_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    missing = run_bloodcell("study", "--data", "pbc", "--out", tmp_path / "run", BLOODCELL_DATA=tmp_path / "nothing")
+    missing = call_bloodcell("study", "--data", "pbc", "--out", tmp_path / "run", BLOODCELL_DATA=tmp_path / "nothing")
     assert missing.returncode == 1 and str(tmp_path / "nothing/pbc") in missing.stderr and "BLOODCELL_DATA" in missing.stderr
-    blocked = run_bloodcell("study", "--out", tmp_path / "file/run")
+    blocked = call_bloodcell("study", "--out", tmp_path / "file/run")
     assert blocked.returncode == 1 and str(tmp_path / "file/run") in blocked.stderr
 
 
@@ -69,12 +69,12 @@ def test_a_refused_data_set_leaves_its_folder_free(tmp_path):
         for label in ("lymphocyte", "neutrophil"):  # one image of each class is too few
             (tmp_path / name / label).mkdir(parents=True)
             Image.new("RGB", (32, 32), "purple").save(tmp_path / name / label / "1.png")
-        refused = run_bloodcell("study", "--data", tmp_path / name, "--profile", "smoke", "--out", tmp_path / "run")
+        refused = call_bloodcell("study", "--data", tmp_path / name, "--profile", "smoke", "--out", tmp_path / "run")
         assert refused.returncode == 1 and "holds a run of" not in refused.stderr, refused.stderr
 
 
 def test_every_command_explains_itself():
-    told = run_bloodcell("--help").stdout
+    told = call_bloodcell("--help").stdout
     for command in ("study", "experiment", "experiments", "chapter", "report", "keep", "compare", "checklist", "fetch", "verify", "audit"):
         explained = CliRunner().invoke(app, [command, "--help"])
         assert command in told and explained.exit_code == 0 and "Usage" in explained.output
@@ -83,24 +83,24 @@ def test_every_command_explains_itself():
 
 def test_kept_results_are_compared_and_reported_without_images(tmp_path):
     kept = REPOSITORY / "results/kaggle-long-s0/experiments/sravani2023_cnn"
-    compared = run_bloodcell("compare", kept, "--out", tmp_path, BLOODCELL_DATA=tmp_path / "no-images")
+    compared = call_bloodcell("compare", kept, "--out", tmp_path, BLOODCELL_DATA=tmp_path / "no-images")
     assert compared.returncode == 0, compared.stderr
     assert len(pd.read_csv(tmp_path / "compare.csv")) == 3 and (tmp_path / "compare.png").is_file()
-    reported = run_bloodcell("checklist", kept / "group-disjoint", "--out", tmp_path / "checklist.csv")
+    reported = call_bloodcell("checklist", kept / "group-disjoint", "--out", tmp_path / "checklist.csv")
     items = pd.read_csv(tmp_path / "checklist.csv")
     assert reported.returncode == 0 and set(items["checklist"]) == {"CLAIM 2024", "TRIPOD+AI", "REFORMS"}
     assert items["answer"].str.startswith("Open: ").eq(~items["answered"]).all()
-    members = run_bloodcell("checklist", REPOSITORY / "results/lisc-long-s0/experiments/sravani2023_hybrid_knn")
+    members = call_bloodcell("checklist", REPOSITORY / "results/lisc-long-s0/experiments/sravani2023_hybrid_knn")
     assert members.returncode == 0 and "members: sravani2023_hybrid_network." in members.stdout, members.stderr
     for command in ("compare", "checklist"):
-        wrong = run_bloodcell(command, tmp_path)
+        wrong = call_bloodcell(command, tmp_path)
         assert wrong.returncode == 1 and "holds no finished experiment" in wrong.stderr
 
 
 @pytest.mark.parametrize("cluster", [False, True])
 def test_snakemake_knows_experiments_and_hands_them_out(tmp_path, cluster):
     options = ["--executor", "local"] if cluster else []  # any executor that is named gets one experiment a job
-    done = run_bloodcell("study", "--profile", "smoke", "--cores", "1", "--out", tmp_path / "run", "--", *options, "--dry-run")
+    done = call_bloodcell("study", "--profile", "smoke", "--cores", "1", "--out", tmp_path / "run", "--", *options, "--dry-run")
     log = (tmp_path / "run/logs/snakemake.log").read_text()
     assert done.returncode == 0, done.stderr
     counts = dict(re.findall(r"^(\w+)\s+(\d+)$", done.stdout + log, re.M))
@@ -160,28 +160,40 @@ def test_a_chapter_alone_runs_the_experiments_it_shows(tmp_path):
     assert table[["recipe", "seed"]].to_numpy().tolist() == [["colour_baseline", 0], ["colour_baseline", 1]]
 
 
+WHEEL = """
+import bloodcell
+from bloodcell.core.config import home
+from bloodcell.core.runs import describe_environment, write_html
+from bloodcell.data.catalog import CATALOG, read_originals
+from bloodcell.models.backbones import build_head
+from bloodcell.pretrained.model import PRETRAINED_FOLDER, load_pretrained
+from bloodcell.pretrained.export import make_synthetic_cells
+
+assert load_pretrained("blood8").answer(make_synthetic_cells(2))[0].shape == (2, 8)
+pages = write_html("page.html", "base.html", title="a page").is_file()
+web = sorted(path.name for path in (PRETRAINED_FOLDER.parent / "web").iterdir())
+print(bloodcell.__file__, home(), len(read_originals(CATALOG["kaggle"])), describe_environment()["git_commit"], pages, *web)
+"""
+
+
 def test_a_wheel_works_in_another_folder(tmp_path):
     python = Path(BLOODCELL).parent / "python"
     pip = [python, "-m", "pip", "--quiet"]
-    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, REPOSITORY], check=True)
+    shutil.copytree(REPOSITORY / "bloodcell", tmp_path / "source/bloodcell")  # the build writes beside its source
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, tmp_path / "source")
+    subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, tmp_path / "source"], check=True)
     wheel = next(tmp_path.glob("bloodcell-*.whl"))
     subprocess.run([*pip, "install", "--no-deps", "--target", tmp_path / "site", wheel], check=True)
-    program = (
-        "import bloodcell; from bloodcell.core.config import home; from bloodcell.models.backbones import build_head; "
-        "from bloodcell.data.catalog import CATALOG, originals_table; from bloodcell.core.runs import environment, write_html; "
-        "page = write_html('page.html', 'base.html', title='a page').is_file(); "
-        "print(bloodcell.__file__, home(), len(originals_table(CATALOG['kaggle'])), environment()['git_commit'], page)"
-    )
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)  # a repository that happens to surround it
     done = subprocess.run(
-        [python, "-c", program],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-        env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
+        [python, "-c", WHEEL], cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(tmp_path / "site")}
     )
-    assert done.stdout.split() == [str(tmp_path / "site/bloodcell/__init__.py"), str(tmp_path), "12444", "None", "True"]
+    assert done.returncode == 0, done.stderr
+    file, place, originals, commit, page, *web = done.stdout.split()
+    assert [file, place] == [str(tmp_path / "site/bloodcell/__init__.py"), str(tmp_path)]
+    assert [originals, commit, page] == ["12444", "None", "True"]
+    assert web == sorted(path.name for path in (REPOSITORY / "bloodcell/pretrained/web").iterdir())
 
 
 @pytest.mark.parametrize(
@@ -206,14 +218,18 @@ def test_the_targets_of_the_makefile(arguments, code, words):
     assert done.returncode == code and words in done.stdout + done.stderr
 
 
-def test_the_benchmarks_run():
-    done = subprocess.run(
-        [sys.executable, "workflow/bench.py", "--brief"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        env=os.environ | {"BLOODCELL_DATA": "/nowhere"},
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("ratio") == 14
+def test_the_benchmarks_run(tmp_path, monkeypatch):
+    sys.path.insert(0, str(REPOSITORY / "workflow"))
+    import bench
+
+    monkeypatch.setenv("BLOODCELL_DATA", str(tmp_path))  # without real images
+    for name, value in {"SECONDS": 0, "IMAGES": 80, "ROWS": 8, "EPOCHS": 2, "SIZE": 32, "BATCH": 8}.items():
+        monkeypatch.setattr(bench, name, value)
+    preset = bench.load_pretrained(bench.DEFAULT_MODEL)
+    monkeypatch.setattr(bench, "exported", lambda to: (preset, preset.answer, 1.0))  # its chapter exports it
+    training = {"what": "training", "ours": 1.0, "other": 1.0, "other_is": "", "ratio": 1.0}
+    monkeypatch.setattr(bench, "bench_training", lambda: training)  # two trainings take half a minute
+    monkeypatch.setattr(bench, "write_table", lambda table, path: table)
+    rows = bench.run_benchmarks()
+    assert len(rows) == 5 + 2 * len(bench.export.EXPORT_FORMATS)
+    assert rows["ratio"].gt(0).all()

@@ -13,7 +13,7 @@ from matplotlib.colors import to_rgb
 
 from bloodcell.plots import charts
 
-CHAPTERS = ("41_figures", "44_comparisons", "54_compare")
+CHAPTERS = ("plots/00_charts", "plots/01_comparisons", "evaluation/05_compare")
 
 
 def outside(axis):
@@ -66,7 +66,7 @@ def empty(figure):
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_figures_can_be_read(name, monkeypatch):
     monkeypatch.setattr(plt, "close", lambda *which: None)
-    monkeypatch.chdir(REPOSITORY / "nbs")
+    monkeypatch.chdir((REPOSITORY / f"nbs/{name}").parent)
     drawn, space = [], {}
     for cell in nbformat.read(REPOSITORY / f"nbs/{name}.ipynb", as_version=4).cells:
         if cell.cell_type == "code":

@@ -12,7 +12,7 @@ from conftest import REPOSITORY
 from bloodcell.reporting import report
 
 AXE = "axe-core@4.14.1"
-PAGES = ("index", "52_findings", "study/04_sravani_cnn", "study/14_laboratories", "api", "guide", "figures", "results/preset/CARD")
+PAGES = ("index", "docs/findings", "study/04_sravani_cnn", "study/14_laboratories", "api", "docs/guide", "figures", "results/preset/CARD")
 CHECK = """window.found = null;
 document.querySelectorAll("details").forEach((one) => { one.open = true; });
 axe.run(document, {resultTypes: ["violations"]}).then((all) => { window.found = JSON.stringify(all.violations
@@ -41,7 +41,7 @@ def axe(tmp_path_factory):
 def test_the_site_has_its_pages(site):
     for page in PAGES:
         assert (site / f"{page}.html").is_file(), page
-    assert "#| export" not in (site / "20_recipes.html").read_text()
+    assert "#| export" not in (site / "training/00_recipes.html").read_text()
 
 
 def findings(tab, address, axe):
@@ -65,5 +65,5 @@ class TestAccessibility:
         real = report.write_report_page(tmp_path / "findings.html", "results on real cells", [REPOSITORY / "nbs/docs/findings.ipynb"])
         assert max(study.stat().st_size, real.stat().st_size) < 4_000_000
         opened = tab("about:blank")
-        for page in (study, real, REPOSITORY / "bloodcell/web/index.html"):
+        for page in (study, real, REPOSITORY / "bloodcell/pretrained/web/index.html"):
             assert findings(opened, f"file://{page}", axe) == [], page

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import papermill
 import pytest
 from conftest import REPOSITORY
@@ -110,18 +111,88 @@ def test_stored_outputs_come_from_the_parameters_that_are_shown(path):
     assert refresh.visible_parameters(path) == nbformat.read(path, as_version=4).metadata["bloodcell"]["parameters"]
 
 
-ODD_WORDS = re.compile(
-    r"set aside|dealt out|deals? out|\bhonest\b|\bclues?\b|colour floor|by heart|spoke for|paper [KSJA]\b"
-    r"|in the place of|keeps? silent|moves the bars|asked about|(?:one|a) (?:row|line|column|table|panel) an? \w",
-    re.I,
-)
+PHRASES = [
+    re.compile(line, re.I) for line in (REPOSITORY / "tests/phrases.txt").read_text().splitlines() if line and not line.startswith("#")
+]
+# Lines with such a phrase in files that are still to be rewritten: lower a number, or remove its line, with each that is mended.
+UNMENDED = {
+    "CHANGELOG.md": 15,
+    "CONTRIBUTING.md": 1,
+    "README.md": 7,
+    "bloodcell/pretrained/web/app.js": 2,
+    "bloodcell/pretrained/web/index.html": 2,
+    "nbs/core/01_runs.ipynb": 1,
+    "nbs/data/04_audit.ipynb": 1,
+    "nbs/data/07_splits.ipynb": 1,
+    "nbs/data/08_nucleus.ipynb": 5,
+    "nbs/data/10_dataset.ipynb": 2,
+    "nbs/docs/findings.ipynb": 26,
+    "nbs/docs/guide.ipynb": 2,
+    "nbs/evaluation/00_metrics.ipynb": 1,
+    "nbs/evaluation/01_uncertainty.ipynb": 1,
+    "nbs/evaluation/02_calibration.ipynb": 6,
+    "nbs/evaluation/04_cross_lab.ipynb": 4,
+    "nbs/evaluation/05_compare.ipynb": 4,
+    "nbs/index.ipynb": 10,
+    "nbs/models/02_backbones.ipynb": 1,
+    "nbs/models/03_networks.ipynb": 1,
+    "nbs/models/04_layers.ipynb": 3,
+    "nbs/papers/00_registry.ipynb": 1,
+    "nbs/papers/02_consistency.ipynb": 2,
+    "nbs/papers/03_coverage.ipynb": 1,
+    "nbs/plots/00_charts.ipynb": 1,
+    "nbs/plots/01_comparisons.ipynb": 2,
+    "nbs/pretrained/00_runtimes.ipynb": 2,
+    "nbs/pretrained/01_model.ipynb": 11,
+    "nbs/pretrained/02_train.ipynb": 1,
+    "nbs/pretrained/04_export.ipynb": 4,
+    "nbs/pretrained/05_commands.ipynb": 11,
+    "nbs/pretrained/06_transductive.ipynb": 3,
+    "nbs/reporting/01_workbench.ipynb": 4,
+    "nbs/reporting/02_archive.ipynb": 3,
+    "nbs/reporting/03_card.ipynb": 4,
+    "nbs/reporting/04_summary.ipynb": 7,
+    "nbs/study/04_sravani_cnn.ipynb": 1,
+    "nbs/study/06_khalil_vgg16.ipynb": 1,
+    "nbs/study/07_jarjees_vgg19.ipynb": 1,
+    "nbs/study/10_interpretation.ipynb": 1,
+    "nbs/study/12_claims.ipynb": 1,
+    "nbs/study/14_laboratories.ipynb": 4,
+    "nbs/study/15_confidence.ipynb": 3,
+    "nbs/training/00_recipes.ipynb": 1,
+    "nbs/training/01_classifiers.ipynb": 1,
+    "nbs/training/03_loop.ipynb": 1,
+    "nbs/training/04_outcomes.ipynb": 1,
+    "results/preset/CARD.md": 3,
+    "tests/test_use.py": 2,
+}
+PROSE = [
+    *LIBRARY,
+    *STUDY,
+    *DOCS,
+    *(
+        REPOSITORY / name
+        for name in ("nbs/index.ipynb", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "results/preset/CARD.md")
+    ),
+    *(
+        path
+        for folder in ("workflow/*.py", "tests/*.py", "bloodcell/templates/*", "bloodcell/pretrained/web/*")
+        for path in REPOSITORY.glob(folder)
+    ),
+]
 
 
-@pytest.mark.parametrize("path", [*LIBRARY, *STUDY], ids=lambda path: path.stem)
-def test_terms_are_those_of_the_field(path):
-    notebook = nbformat.read(path, as_version=4)
-    found = [match[0] for cell in notebook.cells for match in ODD_WORDS.finditer(cell.source)]
-    assert not found, f"{path.name} says {', '.join(sorted(set(found)))}"
+def written_lines(path):
+    "The lines that somebody wrote: of a notebook those of its cells, without their outputs."
+    if path.suffix != ".ipynb":
+        return path.read_text().splitlines()
+    return [line for cell in nbformat.read(path, as_version=4).cells for line in cell.source.splitlines()]
+
+
+@pytest.mark.parametrize("name", sorted({path.relative_to(REPOSITORY).as_posix() for path in PROSE}))
+def test_terms_are_those_of_the_field(name):
+    found = [line.strip() for line in written_lines(REPOSITORY / name) if any(phrase.search(line) for phrase in PHRASES)]
+    assert len(found) <= UNMENDED.get(name, 0), "\n".join(found)
 
 
 def test_study_chapters_hold_no_logic():
@@ -152,50 +223,46 @@ def test_the_readme_is_made_from_the_index():
     assert (REPOSITORY / "README.md").read_text() == refresh.readme()
 
 
+def assert_tables_agree(stored, computed):
+    "Equal text, and numbers within 1e-6: their last digits, and with them the order of ties, depend on Python and the processor."
+    frames = [pd.read_csv(path) for path in (stored, computed)]
+    keys = [name for name in frames[0] if not pd.api.types.is_float_dtype(frames[0][name])]
+    ordered = [frame.sort_values(keys, kind="stable", ignore_index=True) if keys else frame for frame in frames]
+    pd.testing.assert_frame_equal(*ordered, check_exact=False, rtol=1e-6, atol=1e-6, obj=stored.name)
+
+
+def test_tables_that_differ_are_found(tmp_path):
+    def write(name, **columns):
+        pd.DataFrame({"recipe": ["a", "b"], "images": [12, 13], "accuracy": [0.5, 0.25]} | columns).to_csv(tmp_path / name, index=False)
+        return tmp_path / name
+
+    stored = write("stored.csv")
+    assert_tables_agree(stored, write("last_digit.csv", accuracy=[0.5 + 1e-12, 0.25]))
+    assert_tables_agree(stored, write("order.csv", recipe=["b", "a"], images=[13, 12], accuracy=[0.25, 0.5]))
+    for columns in ({"recipe": ["a", "c"]}, {"images": [12, 14]}, {"accuracy": [0.5, 0.2501]}, {"accuracy": [0.5, None]}, {"more": [1, 2]}):
+        with pytest.raises(AssertionError):
+            assert_tables_agree(stored, write("other.csv", **columns))
+
+
 def test_make_results_computes_the_readme_and_the_tables_again(tmp_path):
     for name in ("nbs", "results", "workflow"):
         shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=shutil.ignore_patterns("tables", "figures", "report.html"))
-    subprocess.run(
+    done = subprocess.run(
         [sys.executable, "workflow/refresh.py", "results"],
         cwd=tmp_path,
-        check=True,
         capture_output=True,
+        text=True,
         env=os.environ | {"BLOODCELL_HOME": str(tmp_path), "BLOODCELL_DATA": str(tmp_path / "no-images")},
     )
+    assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "README.md").read_text() == (REPOSITORY / "README.md").read_text()
-    tables = sorted(path.name for path in (REPOSITORY / "results/tables").glob("*.csv"))
-    assert tables == sorted(path.name for path in (tmp_path / "results/tables").glob("*.csv"))
-    for name in tables:
-        assert (tmp_path / "results/tables" / name).read_bytes() == (REPOSITORY / "results/tables" / name).read_bytes(), name
-    for source in sorted((REPOSITORY / "nbs/study").glob("*.ipynb")):  # their boxes on real cells
+    stored, computed = (sorted((place / "results/tables").glob("*.csv")) for place in (REPOSITORY, tmp_path))
+    assert [path.name for path in stored] == [path.name for path in computed]
+    for pair in zip(stored, computed, strict=True):
+        assert_tables_agree(*pair)
+    for source in STUDY:  # their boxes on real cells
         assert nbformat.read(tmp_path / "nbs/study" / source.name, as_version=4) == nbformat.read(source, as_version=4), source.name
     assert (tmp_path / "results/report.html").stat().st_size < 4_000_000
-
-
-def prose(text):
-    "Markdown without code, pictures, tables and the addresses of links."
-    rules = {r"(?s)```.*?```": "", r"!\[[^\]]*\]\([^)]*\)": "", r"\[([^\]]*)\]\([^)]*\)": r"\1", r"(?m)^\|.*$": "", r"`[^`]*`": "code"}
-    for pattern, words in rules.items():
-        text = re.sub(pattern, words, text)
-    return text
-
-
-def sentences(text):
-    for paragraph in re.split(r"\n\s*\n|\n(?=[-*>#]|\d+\. )", prose(text)):
-        yield from re.split(r"(?<=[.!?:])\s+(?=[A-Z*\"'(])", paragraph.strip("-> \n").replace("\n", " "))
-
-
-def introduction(path):
-    "The prose of a chapter before its first heading of the second order."
-    cells = nbformat.read(path, as_version=4).cells
-    until = next((n for n, cell in enumerate(cells) if cell.cell_type == "markdown" and cell.source.startswith("## ")), len(cells))
-    return "\n\n".join(cell.source for cell in cells[:until] if cell.cell_type == "markdown")
-
-
-@pytest.mark.parametrize("path", [REPOSITORY / "README.md", *LIBRARY, *STUDY], ids=lambda path: path.stem)
-def test_what_is_read_first_is_easy_to_read(path):
-    text = path.read_text() if path.suffix == ".md" else introduction(path)
-    assert not [sentence for sentence in sentences(text) if len(sentence.split()) > 30]
 
 
 def test_the_readme_is_short():

@@ -1,7 +1,7 @@
 """`make bench`: ratios measured in one run, written to runs/bench/bench.csv.
 
 Real images come from BLOODCELL_DATA/pbc; without it the synthetic set is used and the table says so.
-Ratios are what to trust; images a second depend on the machine. `--brief` shows in a minute that every benchmark runs.
+Ratios are what to trust; images a second depend on the machine.
 """
 
 import os
@@ -34,15 +34,18 @@ from bloodcell.pretrained.runtimes import Predictor, keras_predictor, load_predi
 from bloodcell.training.loop import fit_network
 from bloodcell.training.recipes import Recipe
 
-SIZE, BATCH = 128, 64
-BRIEF = "--brief" in sys.argv[1:]
+SIZE, BATCH = 128, 64  # pixels; images
+SECONDS = 6.0  # that a rate is measured for
+IMAGES = None  # how many images to use; None for all
+ROWS = 1_500  # images of the smaller cache
+EPOCHS = 150  # of the linear head
 
 
-def rate(step, n: int, seconds: float = 0.2 if BRIEF else 6.0) -> float:
-    "Items a second of `step`, which handles `n` items a call, over at least `seconds`, after one call to warm up."
+def rate(step, n: int) -> float:
+    "Items a second of `step`, which handles `n` items a call, over at least `SECONDS`, after one call to warm up."
     step()
     start, calls = time.perf_counter(), 0
-    while time.perf_counter() - start < seconds:
+    while calls == 0 or time.perf_counter() - start < SECONDS:
         step()
         calls += 1
     return calls * n / (time.perf_counter() - start)
@@ -56,7 +59,7 @@ def find_images() -> tuple[str, Path, pd.DataFrame]:
         synthetic.make_laboratory("synthetic", cache_root() / catalog.SYNTHETIC_FOLDER)
         name, (entry, root) = "synthetic", catalog.find_data("synthetic")
     usable, _ = exclude_unusable(dataset.read_manifest(entry, root)[0])
-    return name, root, dataset.subsample(usable, 200 if BRIEF else None)
+    return name, root, dataset.subsample(usable, IMAGES)
 
 
 def bench_augmentation(root: Path, usable: pd.DataFrame, cache: RowView) -> dict:
@@ -116,14 +119,13 @@ def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
 def bench_head(usable: pd.DataFrame, cache: RowView, codes: np.ndarray) -> dict:
     "Epochs of head training on cached features against training through the frozen backbone."
     backbone, source = load_frozen_backbone("MobileNetV2", SIZE, weights="imagenet or random")
-    epochs = 3 if BRIEF else 150
     train, validation = np.arange(0, len(codes), 2), np.arange(1, len(codes), 20)
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         vectors = compute_features(backbone, cache, folder)
         extraction = time.perf_counter() - start
         start = time.perf_counter()
-        top, recipe = build_head(1280, int(codes.max()) + 1), with_epochs(ASGHAR_FROZEN[0], epochs)
+        top, recipe = build_head(1280, int(codes.max()) + 1), with_epochs(ASGHAR_FROZEN[0], EPOCHS)
         fit_network(top, recipe, vectors, codes, train, validation, 0, Path(folder) / "head.npz")
         ours = time.perf_counter() - start
     few = train[:512]  # two epochs over a part: the backbone's time grows with the number of images
@@ -132,9 +134,9 @@ def bench_head(usable: pd.DataFrame, cache: RowView, codes: np.ndarray) -> dict:
         fit_network(model, with_epochs(recipe, 1), cache, codes, few[:128], few[:128], 0, Path(folder) / "warm.npz")
         start = time.perf_counter()
         fit_network(model, with_epochs(recipe, 2), cache, codes, few, few[:1], 0, Path(folder) / "through.npz")
-        through = (time.perf_counter() - start) / 2 * len(train) / len(few) * epochs
+        through = (time.perf_counter() - start) / 2 * len(train) / len(few) * EPOCHS
     return {
-        "what": f"{epochs} epochs of a linear head on {len(train):,} images, seconds",
+        "what": f"{EPOCHS} epochs of a linear head on {len(train):,} images, seconds",
         "ours": ours,
         "other": through,
         "other_is": "through the frozen backbone",
@@ -158,7 +160,7 @@ from bloodcell.training import loop
 {"" if kept else "loop.retain_freed_memory = lambda: False"}
 network, sampling = replace(ABLATION_BASE.network, weights="random"), replace(ABLATION_BASE.sampling, images_per_epoch=None)
 once = replace(ABLATION_BASE.schedule, epochs=(1,))
-recipe = replace(ABLATION_BASE, network=network, sampling=sampling, schedule=replace(once, epochs=({1 if BRIEF else 4},)))
+recipe = replace(ABLATION_BASE, network=network, sampling=sampling, schedule=replace(once, epochs=(4,)))
 pixels, codes = np.random.default_rng(0).integers(0, 255, (256, 64, 64, 3), "uint8"), np.arange(256, dtype="int32") % 8
 network, _ = loop.build_network(recipe, 8)
 with tempfile.TemporaryDirectory() as folder:
@@ -206,13 +208,12 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 def bench_memory() -> dict:
     "Peak memory of filling and reading the cache with 1x and with 10x the images."
-    few = 150 if BRIEF else 1_500
-    once, tenfold = peak_memory(few), peak_memory(10 * few)
+    once, tenfold = peak_memory(ROWS), peak_memory(10 * ROWS)
     return {
-        "what": f"peak memory of a process with the cache, MiB, {10 * few:,} images",
+        "what": f"peak memory of a process with the cache, MiB, {10 * ROWS:,} images",
         "ours": tenfold,
         "other": once,
-        "other_is": f"{few:,} images",
+        "other_is": f"{ROWS:,} images",
         "ratio": tenfold / once,
         "goal": "flat (about 1)",
         "note": "128 px; 737 MB and 74 MB of pixels",
@@ -240,7 +241,7 @@ def bench_format(to: str, batch: int) -> dict:
         "other_is": "Keras",
         "ratio": ours / theirs,
         "goal": "at most 1.5 ms" if batch == 1 else "at least 1,000",
-        "note": f"{megabytes:.1f} MB; {1000 * batch / ours:.1f} ms a batch; one look at each cell, with the search for its nucleus",
+        "note": f"{megabytes:.1f} MB; {1000 * batch / ours:.1f} ms a batch; one orientation of each cell, with the search for its nucleus",
     }
 
 
@@ -267,7 +268,8 @@ def bench_start() -> dict:
     }
 
 
-def main() -> None:
+def run_benchmarks() -> pd.DataFrame:
+    "Run every benchmark, print its ratio, and write and return the table."
     name, root, usable = find_images()
     cache = decode_images(usable, root, Input(SIZE))
     codes = usable["label"].astype("category").cat.codes.to_numpy("int32")
@@ -288,8 +290,10 @@ def main() -> None:
             f"ratio {rows[-1]['ratio']:.1f}",
             flush=True,
         )
-    print(write_table(pd.DataFrame(rows), home() / f"runs/bench/{'brief' if BRIEF else 'bench'}.csv"))
+    table = pd.DataFrame(rows)
+    print(write_table(table, home() / "runs/bench/bench.csv"))
+    return table
 
 
 if __name__ == "__main__":
-    main()
+    run_benchmarks()

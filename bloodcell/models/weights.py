@@ -23,7 +23,7 @@ import numpy as np
 
 from ..core.config import BloodcellError, atomic_write, data_root, lookup
 
-# %% ../../nbs/models/01_weights.ipynb #cell9
+# %% ../../nbs/models/01_weights.ipynb #cell6
 @dataclass(frozen=True)
 class Backbone:
     "A network with ImageNet weights."
@@ -55,7 +55,7 @@ def get_backbone(name: str) -> Backbone:
     "The entry of that name; raises `BloodcellError` for any other."
     return lookup(BACKBONES, name, "backbone")
 
-# %% ../../nbs/models/01_weights.ipynb #cell10
+# %% ../../nbs/models/01_weights.ipynb #cell7
 class NoWeights(BloodcellError):
     "The ImageNet weights of a backbone are not available on this machine."
 
@@ -79,7 +79,7 @@ def compute_weights_key(name: str, top: bool = False) -> str:
     file = find_weights_file(get_backbone(name), top)
     return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file else "keras.applications"
 
-# %% ../../nbs/models/01_weights.ipynb #cell6
+# %% ../../nbs/models/01_weights.ipynb #cell10
 STORAGE_TYPES = {"FloatStorage": "<f4", "LongStorage": "<i8", "HalfStorage": "<f2"}
 
 
@@ -128,7 +128,7 @@ def read_checkpoint(file: str | Path) -> dict[str, np.ndarray]:
     except Exception as error:  # pickle raises whatever the bytes lead it to
         raise BloodcellError(f"{file} is no checkpoint that holds tensors alone ({error}): fetch it again") from error
 
-# %% ../../nbs/models/01_weights.ipynb #cell10
+# %% ../../nbs/models/01_weights.ipynb #cell14
 LITE_FILES = {
     "efficientnet-lite0": "efficientnet_lite0_imagenet_no_top.npz",
     "efficientnet-lite2": "efficientnet_lite2_imagenet_no_top.npz",

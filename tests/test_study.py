@@ -1,6 +1,4 @@
-"""A whole study, stopped and killed on its way: it ends as if nothing had happened, and a second call has nothing to do.
-
-It takes longest, so its file comes first: tests run in two processes, one file at a time."""
+"""A whole study, stopped and killed on its way: it ends as if nothing had happened, and a second call has nothing to do."""
 
 import json
 import os
@@ -97,7 +95,7 @@ def test_a_study_leaves_every_figure_and_table_of_the_papers(smoke_study):
 
 
 def in_place_of(recipe):
-    "The recipe's name, and those of the recipes that it stands in for: without weights a stand-in is all that runs."
+    "The name of the recipe, and those of the recipes that it is a substitute for: without weights the substitute is all that runs."
     return [recipe.name, *(in_place_of(get_recipe(recipe.paper.substitute_for)) if recipe.paper.substitute_for else [])]
 
 

@@ -1,4 +1,4 @@
-"""Files that are damaged, misnamed or malicious are excluded with a reason; none stops the study with a stack trace."""
+"""Malformed, misnamed and adversarial files are excluded with a reason; none stops the study with a stack trace."""
 
 import io
 import os
@@ -113,7 +113,7 @@ UNREADABLE = {
 }
 
 
-def test_hostile_files_are_exclude_and_the_rest_is_cached(laboratory, tmp_path):
+def test_malformed_files_are_excluded_and_the_rest_is_cached(laboratory, tmp_path):
     for name, content in (READABLE | UNREADABLE).items():
         (laboratory / "blast" / name).write_bytes(content)
     (laboratory / "blast/folder.jpg").mkdir()
@@ -161,7 +161,7 @@ def test_threads_leave_the_warning_filters_of_the_process_alone(laboratory, tmp_
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read every file")
-def test_a_file_without_read_permission_is_exclude(laboratory):
+def test_a_file_without_read_permission_is_excluded(laboratory):
     (laboratory / "blast/0.png").chmod(0)
     _, excluded = exclude_unusable(inspect_images(scan_folder(entry_from_folder(laboratory), laboratory), laboratory))
     assert excluded["path"].tolist() == ["blast/0.png"] and "ermission" in excluded["problem"].iloc[0]
