@@ -163,17 +163,14 @@ UNMENDED = {
     "nbs/training/01_classifiers.ipynb": 1,
     "nbs/training/03_loop.ipynb": 1,
     "nbs/training/04_outcomes.ipynb": 1,
-    "results/preset/CARD.md": 3,
+    "results/CARD.md": 3,
     "tests/test_use.py": 2,
 }
 PROSE = [
     *LIBRARY,
     *STUDY,
     *DOCS,
-    *(
-        REPOSITORY / name
-        for name in ("nbs/index.ipynb", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "results/preset/CARD.md")
-    ),
+    *(REPOSITORY / name for name in ("nbs/index.ipynb", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "results/CARD.md")),
     *(
         path
         for folder in ("workflow/*.py", "tests/*.py", "bloodcell/templates/*", "bloodcell/pretrained/web/*")

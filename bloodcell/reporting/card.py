@@ -68,11 +68,11 @@ def score_stored_unknown(preset: StoredPretrained) -> pd.DataFrame:
 
 # %% ../../nbs/reporting/03_card.ipynb #e33849b5
 def load_stored_adapted(where: str | Path | None = None) -> pd.DataFrame:
-    """Return one row per data set to which a stored model was adapted (`bloodcell.pretrained.train.adapt_pretrained`), from folders
-    `preset-<name>`: the number of training cells (`learned`), `n` test cells in `groups`, their macro-F1 `before` and after, with its
+    """Return one row per data set to which a stored model was adapted (`bloodcell.pretrained.train.adapt_pretrained`), from the folders of
+    `adapted/`: the number of training cells (`learned`), `n` test cells in `groups`, their macro-F1 `before` and after, with its
     interval, and their `accuracy`."""
     rows = []
-    for file in sorted(Path(where or results_root()).glob("preset-*/record.json")):
+    for file in sorted(Path(where or results_root()).glob("adapted/*/record.json")):
         record, found = read_json(file), summarise_seeds([read_predictions(file.with_name("predictions.csv.xz"))])
         rows.append(
             {
