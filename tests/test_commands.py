@@ -59,7 +59,7 @@ def test_results_about_own_images_go_below_the_current_folder(tmp_path, monkeypa
     CliRunner().invoke(app, ["evaluate", "blood8", "slides/lab"])
     CliRunner().invoke(app, ["preset", "--data", "slides/lab", "--start", "blood8", "--profile", "smoke"])
     assert Path(page.call_args.args[1]).absolute() == tmp_path / "runs/evaluation-lab"
-    assert Path(run.call_args.args[3]).absolute() == tmp_path / "runs/preset-blood8-lab"
+    assert Path(run.call_args.args[3]).absolute() == tmp_path / "runs/pretrained-blood8-lab"
     audited = CliRunner().invoke(app, ["audit", "synthetic"])
     assert audited.exit_code == 0 and (tmp_path / "runs/audit-synthetic/DATASHEET.md").is_file(), audited.output
 
@@ -169,7 +169,7 @@ from bloodcell.models.backbones import build_head
 from bloodcell.pretrained.model import PRETRAINED_FOLDER, load_pretrained
 from bloodcell.pretrained.export import make_synthetic_cells
 
-assert load_pretrained("blood8").answer(make_synthetic_cells(2))[0].shape == (2, 8)
+assert load_pretrained("blood8").answer(make_synthetic_cells(2))["probabilities"].shape == (2, 8)
 pages = write_html("page.html", "base.html", title="a page").is_file()
 web = sorted(path.name for path in (PRETRAINED_FOLDER.parent / "web").iterdir())
 print(bloodcell.__file__, home(), len(read_originals(CATALOG["kaggle"])), describe_environment()["git_commit"], pages, *web)

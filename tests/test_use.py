@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import run_bloodcell
+from conftest import call_bloodcell, run_bloodcell
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -105,7 +105,7 @@ def test_a_count_that_cannot_be_meant_is_refused(cells):
         "neutrophil=6,monocyte=4": "needs at least 20 cells, got 4",
     }
     for count, words in wrong.items():
-        found = run_bloodcell("predict", cells, "--count", count)
+        found = call_bloodcell("predict", cells, "--count", count)
         assert found.returncode == 1 and words in found.stderr and not found.stdout, found.stderr
         assert "Traceback" not in found.stderr
 
@@ -127,7 +127,7 @@ def test_cells_explain_each_other_in_any_order_and_leave_what_is_impossible(seed
 
 
 def test_too_few_cells_do_not_explain_each_other(cells):
-    found = run_bloodcell("predict", cells, "--together")
+    found = call_bloodcell("predict", cells, "--together")
     assert found.returncode == 1 and "too few cells to explain each other: 4" in found.stderr
     assert not found.stdout and "Traceback" not in found.stderr
 
@@ -188,16 +188,16 @@ def test_the_answers_of_another_network_are_not_taken(tmp_path):
 def test_an_exported_file_names_cells_as_the_preset_does(cells, tmp_path):
     preset, mine = load_pretrained("blood8"), tmp_path / "mine.onnx"
     shutil.copy(preset.file.with_suffix(".onnx"), mine)
-    found = run_bloodcell("predict", cells, "--model", mine)
+    found = call_bloodcell("predict", cells, "--model", mine)
     assert found.returncode != 0 and "mine.json" in found.stderr  # what names its classes is missing
     (tmp_path / "mine.json").write_text(json.dumps(preset.facts))
-    found = [run_bloodcell("predict", cells, "--model", model, "--format", "csv") for model in (mine, "blood8")]
+    found = [call_bloodcell("predict", cells, "--model", model, "--format", "csv") for model in (mine, "blood8")]
     assert found[0].returncode == 0 and found[0].stdout == found[1].stdout, found[0].stderr
-    refused = run_bloodcell("predict", cells, "--model", mine, "--explain", tmp_path / "why")
+    refused = call_bloodcell("predict", cells, "--model", mine, "--explain", tmp_path / "why")
     assert refused.returncode != 0 and ".keras" in refused.stderr and "Traceback" not in refused.stderr
     for damage in (b"damaged", b"", mine.read_bytes()[:100_000]):
         mine.write_bytes(damage)
-        refused = run_bloodcell("predict", cells, "--model", mine)
+        refused = call_bloodcell("predict", cells, "--model", mine)
         assert refused.returncode != 0 and "mine.onnx" in refused.stderr and "Traceback" not in refused.stderr
     for text, said in (("{}", "without classes"), ("5", "mine.json"), ("{", "mine.json")):
         (tmp_path / "mine.json").write_text(text)
@@ -215,7 +215,7 @@ def test_an_onnx_file_of_another_network_is_refused(tmp_path):
 
 
 def test_a_page_without_npm_says_what_is_missing(tmp_path):
-    found = run_bloodcell("export", "--to", "web", "--out", tmp_path / "page", PATH=tmp_path)
+    found = call_bloodcell("export", "--to", "web", "--out", tmp_path / "page", PATH=tmp_path)
     assert found.returncode != 0 and "npm is missing" in found.stderr and "Traceback" not in found.stderr
     assert not list((tmp_path / "page").iterdir())
 
@@ -247,9 +247,9 @@ def test_labels_without_a_class_are_asked_for(cells, tmp_path):
         (tmp_path / "lab" / label).mkdir(parents=True)
         for number in range(4):
             shutil.copy(cells / f"cell{number}.png", tmp_path / "lab" / label / f"{label}{number}.png")
-    found = run_bloodcell("evaluate", "blood8", tmp_path / "lab", "--out", tmp_path / "page")
+    found = call_bloodcell("evaluate", "blood8", tmp_path / "lab", "--out", tmp_path / "page")
     assert found.returncode != 0 and "--map weird=<class>" in found.stderr and not (tmp_path / "page").exists()
-    found = run_bloodcell("evaluate", "blood8", tmp_path / "empty")
+    found = call_bloodcell("evaluate", "blood8", tmp_path / "empty")
     assert found.returncode != 0 and "Traceback" not in found.stderr
 
 
@@ -277,7 +277,7 @@ def test_a_laboratory_fits_the_preset_to_its_own_cells_and_kinds(tmp_path):
         for number in range(24):
             pixels = synthetic.draw_image(drawn[prefix], slides[number % 4], rng, 160)
             Image.fromarray(pixels).save(tmp_path / f"slides/{label}/{number:02}.png")
-    found = run_bloodcell("preset", "--start", "blood8", "--data", tmp_path / "slides", "--out", tmp_path / "own")
+    found = call_bloodcell("preset", "--start", "blood8", "--data", tmp_path / "slides", "--out", tmp_path / "own")
     assert found.returncode == 0, found.stderr
     test = pd.read_csv(tmp_path / "own/predictions.csv").query("split == 'test'")
     assert (test.filter(like="p_").idxmax(axis=1).str[2:] == test["label"]).mean() > 0.8
@@ -296,7 +296,7 @@ def test_a_preset_cannot_be_fitted_to_nothing(start, kinds, told, cells, tmp_pat
             rng = np.random.default_rng([kind, number])
             pixels = synthetic.draw_image(synthetic.CELL_KINDS[0], synthetic.draw_slide(rng), rng, 160)
             Image.fromarray(pixels).save(tmp_path / f"slides/kind{kind}/{number}.png")
-    found = run_bloodcell("preset", "--start", start, "--data", tmp_path / "slides", "--out", tmp_path / "own")
+    found = call_bloodcell("preset", "--start", start, "--data", tmp_path / "slides", "--out", tmp_path / "own")
     assert found.returncode == 1 and told in found.stderr and "Traceback" not in found.stderr
     assert not (tmp_path / "own/model.keras").exists()
 
