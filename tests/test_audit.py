@@ -82,7 +82,7 @@ def test_the_second_batch_of_pbc_is_found(real_data, tmp_path):
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 7))
 @settings(max_examples=40, deadline=None)
-def test_any_turn_of_any_picture_is_recognised(seed, turn):
+def test_any_orientation_of_a_copy_is_recognised(seed, turn):
     rng = np.random.default_rng(seed)
     picture = Image.fromarray(rng.integers(0, 255, (90, 110, 3), dtype="uint8"))
     bits = np.array([quality.perceptual_hash(picture), quality.perceptual_hash(duplicates.orient_image(picture, turn))])
@@ -115,7 +115,7 @@ def test_a_large_group_of_copies_is_printed_as_one_line(tmp_path, own_home):
     assert "and 4 more: " in done.stdout and len(pd.read_csv(tmp_path / "audit/duplicate_groups.csv")) == 24
 
 
-def test_the_background_of_kaggles_copies_tells_nothing(real_data, own_home):
+def test_the_background_of_kaggles_copies_does_not_predict_the_class(real_data, own_home):
     from bloodcell.data.dataset import audit_data
 
     found, _ = audit_data("kaggle")
