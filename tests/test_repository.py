@@ -1,4 +1,4 @@
-"""The rules of the house: chapters, exports and README fit together."""
+"""Chapters, exports, README and stored results are consistent."""
 
 import ast
 import os
