@@ -8,7 +8,7 @@ import zipfile
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import run_bloodcell
+from conftest import call_bloodcell
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -67,7 +67,7 @@ def test_hidden_copies_of_real_cells_are_found_and_no_others(real_data, tmp_path
 
 def test_the_second_batch_of_pbc_is_found(real_data, tmp_path):
     (tmp_path / "file").write_text("")
-    found = run_bloodcell("audit", real_data / "samples/pbc-original", "--out", tmp_path / "file/folder")
+    found = call_bloodcell("audit", real_data / "samples/pbc-original", "--out", tmp_path / "file/folder")
     assert found.returncode == 1 and "cannot write" in found.stderr and "Traceback" not in found.stderr
     entry, root = catalog.find_data(str(real_data / "samples/pbc-original"))
     usable, excluded = quality.exclude_unusable(quality.inspect_images(catalog.scan_folder(entry, root), root))
@@ -82,7 +82,7 @@ def test_the_second_batch_of_pbc_is_found(real_data, tmp_path):
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 7))
 @settings(max_examples=40, deadline=None)
-def test_any_turn_of_any_picture_is_recognised(seed, turn):
+def test_any_orientation_of_a_copy_is_recognised(seed, turn):
     rng = np.random.default_rng(seed)
     picture = Image.fromarray(rng.integers(0, 255, (90, 110, 3), dtype="uint8"))
     bits = np.array([quality.perceptual_hash(picture), quality.perceptual_hash(duplicates.orient_image(picture, turn))])
@@ -93,7 +93,7 @@ def test_any_turn_of_any_picture_is_recognised(seed, turn):
 def test_the_cleaned_list_is_a_data_set(tmp_path, own_home):
     root = synthetic.write_synthetic_dataset(tmp_path / "lab", images_per_class=12, slides=12) / synthetic.LAYOUT_FOLDER
     hidden = hide_copies(root, 6, np.random.default_rng(3))
-    done = run_bloodcell("audit", root, "--out", tmp_path / "audit", BLOODCELL_HOME=own_home)
+    done = call_bloodcell("audit", root, "--out", tmp_path / "audit", BLOODCELL_HOME=own_home)
     assert done.returncode == 0, done.stderr
     excluded = set(pd.read_csv(tmp_path / "audit/exclude.csv")["path"])
     assert all(first in excluded or second in excluded for first, second in hidden.items())
@@ -109,13 +109,13 @@ def test_a_large_group_of_copies_is_printed_as_one_line(tmp_path, own_home):
         shutil.copy(names[0], root / f"monocyte/again_{place}.jpg")
     for place, name in enumerate(names[1:24]):
         shutil.copy(name, root / f"ig/IG_twin_{place}.jpg")
-    done = run_bloodcell("audit", root, "--out", tmp_path / "audit", BLOODCELL_HOME=own_home)
+    done = call_bloodcell("audit", root, "--out", tmp_path / "audit", BLOODCELL_HOME=own_home)
     lines = [line for line in done.stdout.splitlines() if "images show one picture" in line]
     assert done.returncode == 0 and len(lines) == 20 and lines[0].startswith("41 images show one picture; SEVERAL LABELS: ig, monocyte")
     assert "and 4 more: " in done.stdout and len(pd.read_csv(tmp_path / "audit/duplicate_groups.csv")) == 24
 
 
-def test_the_background_of_kaggles_copies_tells_nothing(real_data, own_home):
+def test_the_background_of_kaggles_copies_does_not_predict_the_class(real_data, own_home):
     from bloodcell.data.dataset import audit_data
 
     found, _ = audit_data("kaggle")
@@ -221,7 +221,7 @@ def test_a_wrong_archive_leaves_nothing_behind(server, archive, tmp_path):
 
 
 def test_verify_as_a_command(real_data):
-    done = run_bloodcell("verify", "pbc", real_data / "samples/pbc-original")
+    done = call_bloodcell("verify", "pbc", real_data / "samples/pbc-original")
     assert done.returncode == 1 and "neutrophil/.DS_169665.jpg: damaged" in done.stdout and "is not the published pbc" in done.stderr
-    assert run_bloodcell("verify", "pcb", real_data).stderr.startswith("bloodcell: unknown data set 'pcb'")
-    assert run_bloodcell("fetch", "lisc").stderr.startswith("bloodcell: 'lisc' cannot be fetched")
+    assert call_bloodcell("verify", "pcb", real_data).stderr.startswith("bloodcell: unknown data set 'pcb'")
+    assert call_bloodcell("fetch", "lisc").stderr.startswith("bloodcell: 'lisc' cannot be fetched")

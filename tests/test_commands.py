@@ -59,7 +59,7 @@ def test_results_about_own_images_go_below_the_current_folder(tmp_path, monkeypa
     CliRunner().invoke(app, ["evaluate", "blood8", "slides/lab"])
     CliRunner().invoke(app, ["preset", "--data", "slides/lab", "--start", "blood8", "--profile", "smoke"])
     assert Path(page.call_args.args[1]).absolute() == tmp_path / "runs/evaluation-lab"
-    assert Path(run.call_args.args[3]).absolute() == tmp_path / "runs/preset-blood8-lab"
+    assert Path(run.call_args.args[3]).absolute() == tmp_path / "runs/pretrained-blood8-lab"
     audited = CliRunner().invoke(app, ["audit", "synthetic"])
     assert audited.exit_code == 0 and (tmp_path / "runs/audit-synthetic/DATASHEET.md").is_file(), audited.output
 
@@ -73,7 +73,7 @@ def test_a_refused_data_set_leaves_its_folder_free(tmp_path):
         assert refused.returncode == 1 and "holds a run of" not in refused.stderr, refused.stderr
 
 
-def test_every_command_explains_itself():
+def test_every_command_has_a_help_text():
     told = call_bloodcell("--help").stdout
     for command in ("study", "experiment", "experiments", "chapter", "report", "keep", "compare", "checklist", "fetch", "verify", "audit"):
         explained = CliRunner().invoke(app, [command, "--help"])
@@ -81,7 +81,7 @@ def test_every_command_explains_itself():
     assert CliRunner().invoke(app, ["--version"]).output.startswith("bloodcell ")
 
 
-def test_kept_results_are_compared_and_reported_without_images(tmp_path):
+def test_stored_results_are_compared_and_reported_without_images(tmp_path):
     kept = REPOSITORY / "results/kaggle-long-s0/experiments/sravani2023_cnn"
     compared = call_bloodcell("compare", kept, "--out", tmp_path, BLOODCELL_DATA=tmp_path / "no-images")
     assert compared.returncode == 0, compared.stderr
@@ -98,7 +98,7 @@ def test_kept_results_are_compared_and_reported_without_images(tmp_path):
 
 
 @pytest.mark.parametrize("cluster", [False, True])
-def test_snakemake_knows_experiments_and_hands_them_out(tmp_path, cluster):
+def test_snakemake_plans_one_batch_here_and_one_job_per_experiment_on_a_cluster(tmp_path, cluster):
     options = ["--executor", "local"] if cluster else []  # any executor that is named gets one experiment a job
     done = call_bloodcell("study", "--profile", "smoke", "--cores", "1", "--out", tmp_path / "run", "--", *options, "--dry-run")
     log = (tmp_path / "run/logs/snakemake.log").read_text()
@@ -169,7 +169,7 @@ from bloodcell.models.backbones import build_head
 from bloodcell.pretrained.model import PRETRAINED_FOLDER, load_pretrained
 from bloodcell.pretrained.export import make_synthetic_cells
 
-assert load_pretrained("blood8").answer(make_synthetic_cells(2))[0].shape == (2, 8)
+assert load_pretrained("blood8").answer(make_synthetic_cells(2))["probabilities"].shape == (2, 8)
 pages = write_html("page.html", "base.html", title="a page").is_file()
 web = sorted(path.name for path in (PRETRAINED_FOLDER.parent / "web").iterdir())
 print(bloodcell.__file__, home(), len(read_originals(CATALOG["kaggle"])), describe_environment()["git_commit"], pages, *web)

@@ -78,7 +78,7 @@ def test_figures_can_be_read(name, monkeypatch):
     assert drawn and not problems
 
 
-def test_the_checks_find_what_they_look_for():
+def test_the_figure_checks_find_overlaps_pale_text_and_empty_panels():
     figure, axes = plt.subplots(1, 2)
     axes[0].text(0.5, 0.5, "one word")
     axes[0].text(0.51, 0.5, "another")

@@ -46,7 +46,7 @@ def test_an_interrupted_cache_decodes_only_what_is_missing(small_set, tmp_path):
     assert np.array_equal(again[:], whole[:])
 
 
-def test_a_cache_that_cannot_be_written_says_so(small_set, tmp_path):
+def test_an_unwritable_cache_raises_an_error_with_its_path(small_set, tmp_path):
     manifest, root = small_set
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(BloodcellError, match="file/cache"):

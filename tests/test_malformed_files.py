@@ -127,7 +127,7 @@ def test_malformed_files_are_excluded_and_the_rest_is_cached(laboratory, tmp_pat
     assert cache[:].shape == (len(usable), 32, 32, 3)
 
 
-def test_a_rotation_stored_by_the_camera_is_applied(tmp_path):
+def test_an_exif_rotation_is_applied(tmp_path):
     upright = Image.fromarray(np.arange(40 * 20 * 3, dtype="uint8").reshape(40, 20, 3))
     turned = Image.Exif()
     turned[0x0112] = 6
@@ -179,7 +179,7 @@ def test_a_jpeg_cut_at_each_of_its_markers_is_refused(tmp_path):
 
 @given(st.lists(st.sampled_from(sorted(READABLE | UNREADABLE)), unique=True), st.integers(0, 2**32 - 1))
 @settings(max_examples=20, deadline=None)
-def test_scan_audit_and_cache_get_over_any_mixture(tmp_path_factory, names, seed):
+def test_scan_audit_and_cache_handle_any_mixture_of_files(tmp_path_factory, names, seed):
     place, rng = tmp_path_factory.mktemp("mixture"), np.random.default_rng(seed)
     for label in ("blast", "lymphocyte"):
         (place / label).mkdir()
@@ -204,7 +204,7 @@ def test_scan_audit_and_cache_get_over_any_mixture(tmp_path_factory, names, seed
         (lambda lab: [path.rename(lab / path.name) for path in (lab / "blast").iterdir()] + [(lab / "blast").rmdir()], "1 class folder"),
     ],
 )
-def test_a_folder_that_cannot_be_studied_says_why(laboratory, own_home, damage, message):
+def test_an_unusable_folder_raises_an_error_with_the_reason(laboratory, own_home, damage, message):
     damage(laboratory)
     with pytest.raises(BloodcellError, match=message):
         prepare_dataset(open_run(str(laboratory), "smoke", 0, str(own_home / "run")))

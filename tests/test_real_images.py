@@ -16,7 +16,7 @@ def usable_images(name):
     return entry, root, *quality.exclude_unusable(quality.inspect_images(catalog.scan_folder(entry, root), root))
 
 
-def test_pbc_has_one_file_that_is_no_image(real_data):
+def test_pbc_has_one_file_that_is_not_an_image(real_data):
     entry, root, usable, excluded = usable_images("pbc")
     assert excluded["path"].tolist() == ["neutrophil/.DS_169665.jpg"] and len(usable) == 13_666
     assert set(usable["label"]) == set(catalog.CLASSES)
@@ -25,7 +25,7 @@ def test_pbc_has_one_file_that_is_no_image(real_data):
     check_split(hold_out(usable))
 
 
-def test_kaggle_keeps_its_published_parts(real_data):
+def test_kaggle_is_split_as_published(real_data):
     entry, root, usable, excluded = usable_images("kaggle")
     assert len(usable) == 9_957 + 2_487 and len(excluded) == 71
     split = check_split(apply_published_split(usable, entry.test_part))
@@ -45,7 +45,7 @@ def test_lisc_excludes_mixed_fields(real_data):
     assert len(usable) == 242 and len(excluded) == 8 and set(usable["label"]) == set(catalog.WHITE_CELLS)
 
 
-def test_imagenet_features_tell_the_cells_apart(real_data, tmp_path, own_home):
+def test_imagenet_features_separate_the_classes(real_data, tmp_path, own_home):
     from bloodcell.models.weights import BACKBONES, find_weights_file
 
     if find_weights_file(BACKBONES["MobileNetV2"]) is None:

@@ -51,7 +51,7 @@ def test_a_leak_is_found(manifest, data):
         check_split(split)
 
 
-def test_a_test_part_of_nothing_or_of_everything_is_refused():
+def test_an_empty_or_complete_test_part_is_refused():
     manifest = pd.DataFrame({"path": ["a", "b"], "label": "x", "group": ["a", "b"], "part": "TRAIN", "sha256": ["a", "b"]})
     for part in ("TEST", "TRAIN"):
         with pytest.raises(BloodcellError, match="cannot be the test part"):

@@ -87,16 +87,16 @@ def test_a_study_leaves_everything_where_it_belongs(smoke_study):
 
 def test_a_study_leaves_every_figure_and_table_of_the_papers(smoke_study):
     untrained = [one for one in load_outcomes(smoke_study[0]) if one.status == AT_CHANCE]  # they have no matrix to show
-    without = {name for one in untrained for name in in_place_of(one.recipe)}
+    without = {name for one in untrained for name in with_substituted(one.recipe)}
     missing = [output.file for output in PAPER_OUTPUTS if output.recipe not in without and not list(smoke_study[0].glob(output.file))]
     assert not missing
     # Two short epochs on top of random weights may leave every backbone at chance.
     assert len({one.recipe.name for one in untrained if "random" not in one.weights or not one.recipe.backbones}) < 4
 
 
-def in_place_of(recipe):
+def with_substituted(recipe):
     "The name of the recipe, and those of the recipes that it is a substitute for: without weights the substitute is all that runs."
-    return [recipe.name, *(in_place_of(get_recipe(recipe.paper.substitute_for)) if recipe.paper.substitute_for else [])]
+    return [recipe.name, *(with_substituted(get_recipe(recipe.paper.substitute_for)) if recipe.paper.substitute_for else [])]
 
 
 def test_a_second_study_computes_nothing(smoke_study):

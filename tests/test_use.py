@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import run_bloodcell
+from conftest import call_bloodcell, run_bloodcell
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -86,7 +86,7 @@ def test_each_bad_file_gets_one_line_and_the_others_an_answer(cells, tmp_path):
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.lists(st.integers(0, 1000), min_size=3, max_size=3).filter(any))
-def test_probabilities_follow_the_count_of_a_laboratory(seed, count):
+def test_probabilities_follow_the_known_class_counts(seed, count):
     classes = ("lymphocyte", "monocyte", "neutrophil")
     given_before = np.random.default_rng(seed).dirichlet([0.3, 1, 3], 60)
     told = apply_class_prior(given_before, classes, dict(zip(classes, count, strict=True)))
@@ -96,7 +96,7 @@ def test_probabilities_follow_the_count_of_a_laboratory(seed, count):
     assert np.allclose(ratio, ratio[0], rtol=1e-6)  # one factor a class, the same for all cells
 
 
-def test_a_count_that_cannot_be_meant_is_refused(cells):
+def test_invalid_class_counts_are_refused(cells):
     wrong = {
         "neutrophil": "is invalid",
         "blast=3": "names blast",
@@ -105,14 +105,14 @@ def test_a_count_that_cannot_be_meant_is_refused(cells):
         "neutrophil=6,monocyte=4": "needs at least 20 cells, got 4",
     }
     for count, words in wrong.items():
-        found = run_bloodcell("predict", cells, "--count", count)
+        found = call_bloodcell("predict", cells, "--count", count)
         assert found.returncode == 1 and words in found.stderr and not found.stdout, found.stderr
         assert "Traceback" not in found.stderr
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.integers(40, 80))
-def test_cells_explain_each_other_in_any_order_and_leave_what_is_impossible(seed, count):
+def test_transductive_refinement_ignores_the_order_and_keeps_zeros(seed, count):
     rng = np.random.default_rng(seed)
     before, features = rng.dirichlet([0.3, 1, 3], count), rng.random((count, 5))
     before[:, 0] *= rng.random(count) < 0.5
@@ -126,8 +126,8 @@ def test_cells_explain_each_other_in_any_order_and_leave_what_is_impossible(seed
     )  # only the direction of features counts
 
 
-def test_too_few_cells_do_not_explain_each_other(cells):
-    found = run_bloodcell("predict", cells, "--together")
+def test_transductive_refinement_needs_enough_cells(cells):
+    found = call_bloodcell("predict", cells, "--together")
     assert found.returncode == 1 and "too few cells to explain each other: 4" in found.stderr
     assert not found.stdout and "Traceback" not in found.stderr
 
@@ -140,13 +140,13 @@ def test_an_exported_model_refines_predictions_as_the_model_does(cells, tmp_path
     assert len(one) == 40 and np.allclose(one.filter(like="p_"), other.filter(like="p_"), equal_nan=True)
 
 
-def test_names_come_from_the_standard_input(cells):
+def test_paths_are_read_from_standard_input(cells):
     found = run_bloodcell("predict", "-", "--format", "csv", typed=f"{cells / 'cell1.png'}\n\n{cells / 'cell0.png'}\n")
     assert found.returncode == 0, found.stderr
     assert [line.split(",")[0] for line in found.stdout.splitlines()[1:]] == [str(cells / "cell1.png"), str(cells / "cell0.png")]
 
 
-def test_the_shipped_preset_is_small_and_both_of_its_files_say_the_same():
+def test_the_released_model_is_small_and_its_two_files_agree():
     preset = load_pretrained("blood8")
     files = preset.file, preset.file.with_suffix(".onnx")
     assert sum(file.stat().st_size for file in files) < 10e6
@@ -156,7 +156,7 @@ def test_the_shipped_preset_is_small_and_both_of_its_files_say_the_same():
     assert all(np.allclose(quick[name], slow[name], atol=1e-3, rtol=1e-3) for name in ("ood_score", "features"))
 
 
-def test_names_are_given_without_keras_and_through_keras_alike(cells, tmp_path):
+def test_predictions_are_equal_with_and_without_keras(cells, tmp_path):
     asked = """
 import sys
 from bloodcell.cli import main
@@ -176,7 +176,7 @@ finally:
     assert first == second and len(first) == 5  # a heading and four cells
 
 
-def test_the_answers_of_another_network_are_not_taken(tmp_path):
+def test_an_onnx_file_of_another_identity_is_ignored(tmp_path):
     source = load_pretrained("blood8").file
     shutil.copy(source, tmp_path / "mine.keras")
     (tmp_path / "mine.onnx").write_bytes(source.with_suffix(".onnx").read_bytes())
@@ -185,19 +185,19 @@ def test_the_answers_of_another_network_are_not_taken(tmp_path):
     assert _quick(tmp_path / "mine.keras", load_pretrained("blood8").facts["identity"]) is None
 
 
-def test_an_exported_file_names_cells_as_the_preset_does(cells, tmp_path):
+def test_an_exported_file_predicts_as_the_model_does(cells, tmp_path):
     preset, mine = load_pretrained("blood8"), tmp_path / "mine.onnx"
     shutil.copy(preset.file.with_suffix(".onnx"), mine)
-    found = run_bloodcell("predict", cells, "--model", mine)
+    found = call_bloodcell("predict", cells, "--model", mine)
     assert found.returncode != 0 and "mine.json" in found.stderr  # what names its classes is missing
     (tmp_path / "mine.json").write_text(json.dumps(preset.facts))
-    found = [run_bloodcell("predict", cells, "--model", model, "--format", "csv") for model in (mine, "blood8")]
+    found = [call_bloodcell("predict", cells, "--model", model, "--format", "csv") for model in (mine, "blood8")]
     assert found[0].returncode == 0 and found[0].stdout == found[1].stdout, found[0].stderr
-    refused = run_bloodcell("predict", cells, "--model", mine, "--explain", tmp_path / "why")
+    refused = call_bloodcell("predict", cells, "--model", mine, "--explain", tmp_path / "why")
     assert refused.returncode != 0 and ".keras" in refused.stderr and "Traceback" not in refused.stderr
     for damage in (b"damaged", b"", mine.read_bytes()[:100_000]):
         mine.write_bytes(damage)
-        refused = run_bloodcell("predict", cells, "--model", mine)
+        refused = call_bloodcell("predict", cells, "--model", mine)
         assert refused.returncode != 0 and "mine.onnx" in refused.stderr and "Traceback" not in refused.stderr
     for text, said in (("{}", "without classes"), ("5", "mine.json"), ("{", "mine.json")):
         (tmp_path / "mine.json").write_text(text)
@@ -215,12 +215,12 @@ def test_an_onnx_file_of_another_network_is_refused(tmp_path):
 
 
 def test_a_page_without_npm_says_what_is_missing(tmp_path):
-    found = run_bloodcell("export", "--to", "web", "--out", tmp_path / "page", PATH=tmp_path)
+    found = call_bloodcell("export", "--to", "web", "--out", tmp_path / "page", PATH=tmp_path)
     assert found.returncode != 0 and "npm is missing" in found.stderr and "Traceback" not in found.stderr
     assert not list((tmp_path / "page").iterdir())
 
 
-def test_a_hostile_file_is_refused_before_it_runs_anything(tmp_path):
+def test_a_malicious_model_file_is_refused_before_it_runs_code(tmp_path):
     source = load_pretrained("blood8").file
     for name, change in (
         ("lambda.keras", lambda text: text.replace('"GlobalAveragePooling2D"', '"Lambda"')),
@@ -242,18 +242,18 @@ def test_a_hostile_file_is_refused_before_it_runs_anything(tmp_path):
     assert not list(tmp_path.parent.glob("**/away.txt"))
 
 
-def test_labels_without_a_class_are_asked_for(cells, tmp_path):
+def test_labels_without_a_class_need_a_map_option(cells, tmp_path):
     for label in ("Neutrophils", "weird"):
         (tmp_path / "lab" / label).mkdir(parents=True)
         for number in range(4):
             shutil.copy(cells / f"cell{number}.png", tmp_path / "lab" / label / f"{label}{number}.png")
-    found = run_bloodcell("evaluate", "blood8", tmp_path / "lab", "--out", tmp_path / "page")
+    found = call_bloodcell("evaluate", "blood8", tmp_path / "lab", "--out", tmp_path / "page")
     assert found.returncode != 0 and "--map weird=<class>" in found.stderr and not (tmp_path / "page").exists()
-    found = run_bloodcell("evaluate", "blood8", tmp_path / "empty")
+    found = call_bloodcell("evaluate", "blood8", tmp_path / "empty")
     assert found.returncode != 0 and "Traceback" not in found.stderr
 
 
-def test_kinds_that_a_known_set_leaves_out_are_asked_about(cells, tmp_path):
+def test_kinds_outside_the_classes_are_evaluated_apart(cells, tmp_path):
     place = tmp_path / "data/deepapl"
     place.mkdir(parents=True)
     rows = [(f"{kind}{number}.png", kind, number) for kind in ("neutrophil", "lymphocyte", "blast") for number in range(4)]
@@ -268,7 +268,7 @@ def test_kinds_that_a_known_set_leaves_out_are_asked_about(cells, tmp_path):
     assert len(pd.read_csv(tmp_path / "page/predictions.csv")) == 8
 
 
-def test_a_laboratory_fits_the_preset_to_its_own_cells_and_kinds(tmp_path):
+def test_a_laboratory_adapts_the_model_to_its_own_cells_and_classes(tmp_path):
     rng, kinds = np.random.default_rng(0), {"BNE": "neutrophil", "LY": "lymphocyte", "EO": "our own kind"}
     drawn = {kind.prefix: kind for kind in synthetic.CELL_KINDS}
     slides = [synthetic.draw_slide(rng) for _ in range(4)]
@@ -277,7 +277,7 @@ def test_a_laboratory_fits_the_preset_to_its_own_cells_and_kinds(tmp_path):
         for number in range(24):
             pixels = synthetic.draw_image(drawn[prefix], slides[number % 4], rng, 160)
             Image.fromarray(pixels).save(tmp_path / f"slides/{label}/{number:02}.png")
-    found = run_bloodcell("preset", "--start", "blood8", "--data", tmp_path / "slides", "--out", tmp_path / "own")
+    found = call_bloodcell("preset", "--start", "blood8", "--data", tmp_path / "slides", "--out", tmp_path / "own")
     assert found.returncode == 0, found.stderr
     test = pd.read_csv(tmp_path / "own/predictions.csv").query("split == 'test'")
     assert (test.filter(like="p_").idxmax(axis=1).str[2:] == test["label"]).mean() > 0.8
@@ -289,19 +289,19 @@ def test_a_laboratory_fits_the_preset_to_its_own_cells_and_kinds(tmp_path):
 
 
 @pytest.mark.parametrize(("start", "kinds", "told"), [("blood9", 2, "blood8"), ("blood8", 1, "two or more")])
-def test_a_preset_cannot_be_fitted_to_nothing(start, kinds, told, cells, tmp_path):
+def test_adaptation_without_a_model_or_classes_is_refused(start, kinds, told, cells, tmp_path):
     for kind in range(kinds):
         (tmp_path / f"slides/kind{kind}").mkdir(parents=True)
         for number in range(8):
             rng = np.random.default_rng([kind, number])
             pixels = synthetic.draw_image(synthetic.CELL_KINDS[0], synthetic.draw_slide(rng), rng, 160)
             Image.fromarray(pixels).save(tmp_path / f"slides/kind{kind}/{number}.png")
-    found = run_bloodcell("preset", "--start", start, "--data", tmp_path / "slides", "--out", tmp_path / "own")
+    found = call_bloodcell("preset", "--start", start, "--data", tmp_path / "slides", "--out", tmp_path / "own")
     assert found.returncode == 1 and told in found.stderr and "Traceback" not in found.stderr
     assert not (tmp_path / "own/model.keras").exists()
 
 
-def test_the_shipped_preset_names_real_cells(real_data, tmp_path):
+def test_the_released_model_classifies_real_cells(real_data, tmp_path):
     root = real_data / "samples/pbc-original/PBC_dataset_normal_DIB"
     if not root.is_dir():
         pytest.skip("needs real images: no samples/pbc-original in BLOODCELL_DATA")
@@ -312,7 +312,7 @@ def test_the_shipped_preset_names_real_cells(real_data, tmp_path):
     assert (named["class"] == [path.parent.name for path in chosen]).mean() > 0.9 and named["known"].mean() > 0.7
 
 
-def test_whole_numbers_of_eight_bits_name_real_cells_alike(real_data, tmp_path):
+def test_the_int8_model_agrees_on_real_cells(real_data, tmp_path):
     root = real_data / "samples/pbc-original/PBC_dataset_normal_DIB"
     if not root.is_dir():
         pytest.skip("needs real images: no samples/pbc-original in BLOODCELL_DATA")

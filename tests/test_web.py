@@ -50,7 +50,7 @@ def server(page):
         serving.shutdown()
 
 
-def test_the_browser_says_what_python_says_and_sends_nothing(page, server, tab):
+def test_the_browser_predicts_as_python_does_and_sends_nothing(page, server, tab):
     address, asked = server
     names = sorted(path.name for path in (page / "cells").iterdir())
     opened = tab(f"{address}/index.html#{','.join(f'cells/{name}' for name in names)}")
@@ -79,7 +79,7 @@ def test_the_browser_says_what_python_says_and_sends_nothing(page, server, tab):
     assert {line.split()[1].split("?")[0] for line in asked} <= {"/", *(f"/{path.relative_to(page)}" for path in page.rglob("*"))}
 
 
-def test_nothing_but_its_own_server_may_be_asked(page):
+def test_the_content_security_policy_allows_only_its_own_server(page):
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', (page / "index.html").read_text())[1]
     assert "default-src 'self'" in policy and "connect-src 'self'" in policy and "http" not in policy
     for path in page.glob("*.js"):

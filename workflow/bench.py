@@ -241,7 +241,7 @@ def bench_format(to: str, batch: int) -> dict:
         "other_is": "Keras",
         "ratio": ours / theirs,
         "goal": "at most 1.5 ms" if batch == 1 else "at least 1,000",
-        "note": f"{megabytes:.1f} MB; {1000 * batch / ours:.1f} ms a batch; one orientation of each cell, with the search for its nucleus",
+        "note": f"{megabytes:.1f} MB; {1000 * batch / ours:.1f} ms a batch; with the search for the nucleus and all orientations",
     }
 
 
