@@ -16,13 +16,17 @@ HERE, NOTEBOOKS = Path(__file__).parent, home() / "nbs"
 PACKAGES = ("core", "data", "models", "training", "evaluation", "plots", "papers", "pretrained", "reporting")
 CONTENTS = {
     "The study": ["study/*"],
-    "Results": ["docs/findings", "figures", "results/preset/CARD"],
+    "Results": ["docs/findings", "figures", "results/CARD"],
     "How to": ["docs/guide", "contributing", "changelog"],
     **{f"bloodcell.{name}": [f"{name}/*"] for name in PACKAGES},
     "Reference": ["cli", "api"],
 }
 PAGES = ("index", "findings")  # what they say counts, not how it was computed
-LINKS = {"(../CONTRIBUTING.md)": "({}contributing.md)", "(../results)": "({}figures.md)", "(../results/": "({}results/"}
+LINKS = {  # from a notebook to a file beside `nbs/`: where the site has it
+    r"\((?:\.\./)+CONTRIBUTING\.md\)": "({}contributing.md)",
+    r"\((?:\.\./)+results\)": "({}figures.md)",
+    r"\((?:\.\./)+results/": "({}results/",
+}
 
 
 def readable(notebook: nbformat.NotebookNode, depth: str) -> nbformat.NotebookNode:
@@ -31,12 +35,12 @@ def readable(notebook: nbformat.NotebookNode, depth: str) -> nbformat.NotebookNo
     for cell in notebook.cells:
         cell.source = re.sub(r"^#\|.*\n?", "", cell.source, flags=re.M).strip("\n")
         for link, place in LINKS.items():
-            cell.source = cell.source.replace(link, place.format(depth))
+            cell.source = re.sub(link, place.format(depth), cell.source)
         cell.metadata = {key: value for key, value in cell.metadata.items() if key == "tags"}
         cells += [cell] if cell.source else []
         for output in cell.get("outputs", []):
             if text := output.get("data", {}).get("text/markdown"):
-                output["data"]["text/markdown"] = text.replace("(../results/", f"({depth}results/")
+                output["data"]["text/markdown"] = re.sub(r"\((?:\.\./)+results/", f"({depth}results/", text)
     notebook.cells = cells
     return notebook
 

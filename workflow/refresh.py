@@ -98,11 +98,11 @@ def execute(source: Path) -> None:
 
 
 def refresh_boxes() -> None:
-    "Compute what the study's chapters say of real cells again: the cells like `Markdown(on_real_cells('sravani2023_cnn'))`."
+    "Compute the boxes on real cells in the study's chapters again: cells like `Markdown(summarise_real_cells('sravani2023_cnn'))`."
     for source in sorted((NBS / "study").glob("*.ipynb")):
         notebook = nbformat.read(source, as_version=4)
         for cell in notebook.cells:
-            if cell.cell_type == "code" and cell.source.startswith("Markdown(on_"):
+            if cell.cell_type == "code" and re.match(r"Markdown\(summarise_(?!outcomes)", cell.source):
                 asked = ast.parse(cell.source).body[0].value.args[0]
                 words = getattr(summary_module, asked.func.id)(*map(ast.literal_eval, asked.args))
                 data = {"text/markdown": words, "text/plain": "<IPython.core.display.Markdown object>"}

@@ -12,6 +12,7 @@ __all__ = ['FINDER_VERSION', 'INPUT_SIDE', 'SEARCH_GRID', 'HISTOGRAM_BINS', 'EQU
 # %% ../../nbs/data/08_nucleus.ipynb #cell3
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from scipy import ndimage
 
@@ -37,6 +38,8 @@ def coarse(
     columns: int = SEARCH_GRID,
 ) -> np.ndarray:
     "Return the means of the pixels in each place of a grid: float32, (rows, columns, 3), 0-255."
+    if rows <= image.shape[0] and columns <= image.shape[1]:  # the same weights, ten times as fast
+        return cv2.resize(image.astype("float32"), (columns, rows), interpolation=cv2.INTER_AREA)
     down, across = area_weights(image.shape[0], rows), area_weights(image.shape[1], columns)
     planes = [down @ image[..., channel].astype("float32") @ across.T for channel in range(3)]
     return np.stack(planes, axis=-1)

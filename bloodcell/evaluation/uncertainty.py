@@ -63,9 +63,10 @@ def find_unique_counts(
     sums: np.ndarray,  # of each group: (groups, ...)
     strata: np.ndarray,  # int (groups,)
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    "Return the different sums, (kinds, ...), the stratum of each, (kinds,), and how many groups have them, (kinds,)."
+    """Return the different sums, (kinds, ...), the stratum of each, (kinds,), and how many groups have them, (kinds,). Their order does not
+    depend on that of the groups, so that an interval does not depend on the names of groups."""
     rows = np.ascontiguousarray(np.column_stack([strata, sums.reshape(len(sums), -1)]))
-    codes, _ = pd.factorize(np.array([row.tobytes() for row in rows], object), sort=True)  # whatever the groups are called
+    codes, _ = pd.factorize(np.array([row.tobytes() for row in rows], object), sort=True)
     first = np.unique(codes, return_index=True)[1]
     return sums[first], strata[first], np.bincount(codes)
 

@@ -80,7 +80,7 @@ class PretrainedModel:
             return keras.models.load_model(self.file, compile=False, safe_mode=True)
         except Exception as error:  # zipfile, HDF5, JSON and Keras each have their own kinds
             raise BloodcellError(
-                f"{self.file} is damaged, or is no preset that is safe to load "
+                f"{self.file} is damaged, or is not a model that is safe to load "
                 f"({str(error).strip().splitlines()[0][:160]}): train it again, or name one of "
                 f"{', '.join(list_pretrained()) or 'your own'}"
             ) from error

@@ -6,8 +6,9 @@
 __all__ = ['CONTROLS_CHAPTER', 'PROFILE_ORDER', 'FIVE_LABORATORIES', 'OWN_RECIPES', 'results_root', 'save_stored_table',
            'save_stored_figure', 'store_run', 'EnsembleOutcome', 'load_stored_runs', 'load_stored_controls',
            'select_best_outcomes', 'load_stored_results', 'load_stored_held_out', 'select_equal_length',
-           'build_overview', 'load_stored_ablations', 'load_stored_label_reviews', 'load_stored_speeds',
-           'load_stored_calibration', 'load_stored_claims', 'StoredPretrained', 'load_stored_pretrained']
+           'select_best_own_recipe', 'build_overview', 'load_stored_ablations', 'load_stored_label_reviews',
+           'load_stored_speeds', 'load_stored_calibration', 'load_stored_claims', 'StoredPretrained',
+           'load_stored_pretrained']
 
 # %% ../../nbs/reporting/02_archive.ipynb #d15bb961
 import shutil
@@ -21,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from ..evaluation.calibration import CALIBRATION_COLUMNS, calibration_table
-from ..papers.claims import CLAIMS, claims_table
+from ..papers.claims import CLAIMS, Claim, Verdict, claims_table
 from ..pretrained.model import MODEL_FILE
 from ..training.classifiers import ensemble_predictions
 from ..core.config import BloodcellError, atomic_write, home
@@ -35,6 +36,7 @@ from ..papers.registry import ABLATIONS, CROSS_LAB, CROSS_LAB_ENSEMBLE, PAPERS, 
 from ..training.recipes import Recipe
 from ..core.runs import read_json, write_json, write_table
 from .workbench import results_table, join_complete_folds
+from ..data.splits import PROTOCOLS, SPLITS
 from ..evaluation.uncertainty import holm_correction, paired_difference, summarise_seeds
 
 # %% ../../nbs/reporting/02_archive.ipynb #1479d307
@@ -224,55 +226,59 @@ def select_equal_length(recipe: str, data: str, protocols: set[str], where: str 
     return {}
 
 # %% ../../nbs/reporting/02_archive.ipynb #ea35b1c1
-def _right(outcomes: Sequence[Outcome], everything: bool = False) -> float:
-    "The mean accuracy of trainings, on test images or on all images."
-    return (
-        float(
-            np.mean(
-                [summarise_scores(one.predictions.assign(split="test") if everything else one.predictions)["accuracy"] for one in outcomes]
-            )
-        )
-        if outcomes
-        else np.nan
-    )
+def _select_measurements(claim: Claim, claims: pd.DataFrame) -> pd.DataFrame:
+    "The comparable measurements of a claim by the paper's network or, if that was not run, by the first recipe compared with it."
+    same = (claims["recipe"] == claim.recipe) & (claims["metric"] == claim.metric) & (claims["place"] == claim.place)
+    rows = claims[same & claims["value"].notna() & claims["verdict"].ne(Verdict.NOT_COMPARABLE)]
+    names = rows["measured_by"].unique()
+    return rows[rows["measured_by"].isin([claim.recipe] if claim.recipe in names else names[:1])]
+
+
+def _value(rows: pd.DataFrame, protocol: str, evaluated: str = "test images") -> float:
+    "The value that was measured with this protocol on these images; NaN if there is none."
+    return rows.loc[rows["protocol"].eq(protocol) & rows["evaluated"].str.startswith(evaluated), "value"].max()
+
+
+def _overview_row(claim: Claim, rows: pd.DataFrame) -> dict:
+    "The columns of `build_overview` about one claim, from its measurements."
+    as_the_paper = _value(rows, claim.protocol)
+    if PROTOCOLS[claim.protocol].counted == SPLITS and any(one.label for one in CLAIMS if one.recipe == claim.recipe):
+        as_the_paper = _value(rows, "group-disjoint", "all images")
+    return {
+        "recipe": rows["measured_by"].iloc[0],
+        "network": ", ".join(filter(None, (get_recipe(claim.recipe).title, rows["deviation"].iloc[0]))),
+        "paper": PAPERS[claim.paper].short,
+        "data": claim.data,
+        "claimed": claim.value,
+        "as_the_paper": as_the_paper,
+        "group_disjoint": _value(rows, "group-disjoint"),
+    }
+
+# %% ../../nbs/reporting/02_archive.ipynb #5d1a7f30
+def select_best_own_recipe(
+    held_out: pd.DataFrame,  # from `bloodcell.evaluation.cross_lab.score_held_out`
+) -> str:
+    "Return the recipe among `OWN_RECIPES` with the highest mean macro-F1 in held-out laboratories; empty if none was run."
+    own = held_out[held_out["recipe"].isin(OWN_RECIPES)] if len(held_out) else held_out
+    return own.groupby("recipe")["macro_f1"].mean().idxmax() if len(own) else ""
 
 
 def build_overview(where: str | Path | None = None) -> pd.DataFrame:
-    """One row per network, all values accuracies on its first data set: `claimed`; `as_the_paper` (its own protocol, or its own way of
-    counting, where that differs); `group_disjoint`, of a training as long; and `elsewhere`, the mean over all laboratories, each left
-    out of a training once. Empty where it was not measured. The last row is about two trainings of our network: the preset, on its held-out
-    cells of PBC; and `recipe`, the best one `elsewhere`."""
-    claims, rows = load_stored_claims(where=where), []
-    scores = score_held_out(load_stored_held_out(where))
-    left_out = dict(list(scores.groupby("recipe"))) if len(scores) else {}
-    ours = max(OWN_RECIPES, key=lambda name: left_out[name]["macro_f1"].mean() if name in left_out else 0)
-    for recipe, data, own in (
-        ("sravani2023_cnn", "kaggle", "sravani2023"),
-        ("khalil2022_vgg16_plain", "kaggle", "khalil2022"),
-        ("asghar2023_cnn", "pbc", "all images"),
-        ("asghar2023_mobilenetv2", "pbc", ""),
-        (ours, "pbc", ""),
-    ):
-        measured = claims[claims["measured_by"].eq(recipe) & claims["metric"].eq("accuracy") & claims["label"].eq("")]
-        same = select_equal_length(recipe, data, {"group-disjoint", own} - {"", "all images"}, where)
-        fair = same.get("group-disjoint", [])
-        left = left_out[recipe]["accuracy"] if recipe in left_out else []
-        rows.append(
-            {
-                "recipe": recipe,
-                "network": "EfficientNet-Lite trained end to end" if recipe == ours else get_recipe(recipe).title,
-                "paper": PAPERS[get_recipe(recipe).paper.key].short if get_recipe(recipe).paper.key else "this study",
-                "data": data,
-                "claimed": measured["claimed"].max() if len(measured) else np.nan,
-                "as_the_paper": _right(fair, everything=True) if own == "all images" else _right(same.get(own, [])),
-                "group_disjoint": _right(fair),
-                "elsewhere": np.mean(left) if len(left) == len(REAL_LABORATORIES) else np.nan,
-                "laboratories": len(left),
-            }
-        )
-    if preset := load_stored_pretrained(where=where):
-        here = select_split(preset.own, "test")
-        rows[-1]["group_disjoint"] = summarise_scores(here[here["site"] == "pbc"])["accuracy"]
+    """Return one row per claimed accuracy that was measured on the paper's data, and one for the recipe of ours that is best in held-out
+    laboratories. Accuracies (0 to 1), NaN if not measured: `claimed`; `as_the_paper`, with the paper's split, or on all images where the
+    paper's confusion matrix holds all; `group_disjoint`; and `elsewhere`, the mean over all laboratories, each held out once.
+    `laboratories` counts those measured."""
+    claims, outcomes = load_stored_claims(where=where), load_stored_held_out(where)
+    held_out = score_held_out(outcomes)
+    measured = [(claim, _select_measurements(claim, claims)) for claim in CLAIMS if claim.metric == "accuracy" and not claim.label]
+    rows = [_overview_row(claim, found) for claim, found in measured if len(found)]
+    if best := select_best_own_recipe(held_out):
+        title = next(one.recipe.title for one in outcomes if one.recipe.name == best)
+        rows.append({"recipe": best, "network": title, "paper": "this study", "data": FIVE_LABORATORIES})
+    for row in rows:
+        accuracies = held_out.loc[held_out["recipe"] == row["recipe"], "accuracy"] if len(held_out) else held_out
+        row["elsewhere"] = accuracies.mean() if len(accuracies) == len(REAL_LABORATORIES) else np.nan
+        row["laboratories"] = len(accuracies)
     return pd.DataFrame(rows)
 
 # %% ../../nbs/reporting/02_archive.ipynb #fdbea098
@@ -319,13 +325,13 @@ def _against(before: dict[int, Outcome], changed: dict[str, list[Outcome]]) -> p
 def load_stored_label_reviews(where: str | Path | None = None) -> pd.DataFrame:
     """`bloodcell.evaluation.cross_lab.review_labels` on the labels of the photographs behind Kaggle's set: the best network of the folds, and the
     networks of the recipe that is best in laboratories left out, trained without these photographs. Empty where either is not stored."""
-    folds, abroad = join_complete_folds(select_best_outcomes("bccd", where)), load_stored_held_out(where)
-    scores = score_held_out(abroad)
+    folds, held_out = join_complete_folds(select_best_outcomes("bccd", where)), load_stored_held_out(where)
+    scores = score_held_out(held_out)
     if not folds or not len(scores):
         return pd.DataFrame()
     best = max(folds.values(), key=lambda tables: summarise_seeds(tables)["accuracy"])
     name = scores.groupby("recipe")["macro_f1"].mean().idxmax()
-    unseen = [one.predictions for one in abroad if (one.recipe.name, one.protocol) == (name, f"{HELD_OUT_PREFIX}bccd")]
+    unseen = [one.predictions for one in held_out if (one.recipe.name, one.protocol) == (name, f"{HELD_OUT_PREFIX}bccd")]
     return review_labels(best[0], ensemble_predictions(unseen)) if unseen else pd.DataFrame()
 
 
