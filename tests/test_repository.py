@@ -1,7 +1,9 @@
 """Chapters, exports, README and stored results are consistent."""
 
 import ast
+import importlib
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
@@ -81,6 +83,19 @@ def test_public_functions_have_types():
         arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, *filter(None, [node.args.vararg, node.args.kwarg])]
         missing = [one.arg for one in arguments if one.annotation is None] + ["return"] * (node.returns is None)
         assert not missing, f"{path.name}: {node.name} does not give the type of {', '.join(missing)}"
+
+
+@pytest.mark.parametrize("path", [*CHAPTERS, *STUDY, *DOCS, REPOSITORY / "nbs/cli.ipynb"], ids=lambda path: path.stem)
+def test_what_a_chapter_imports_exists(path):
+    missing = []
+    for cell in nbformat.read(path, as_version=4).cells:
+        source = re.sub(r"(?m)^\s*[%!].*$", "", cell.source) if cell.cell_type == "code" else ""
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("bloodcell"):
+                module = importlib.import_module(node.module)
+                known = {*dir(module), *(found.name for found in pkgutil.iter_modules(getattr(module, "__path__", [])))}
+                missing += [f"{node.module}.{name.name}" for name in node.names if name.name not in known]
+    assert not missing
 
 
 def test_no_public_name_is_defined_twice():

@@ -205,7 +205,9 @@ def read_network_facts(file: str | Path) -> dict:
         with zipfile.ZipFile(file) as archive:
             return json.loads(archive.read(FACTS_FILE))
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise BloodcellError(f"{file} is not a network saved by bloodcell ({error}): name a .keras file from a run's experiments") from error
+        raise BloodcellError(
+            f"{file} is not a network saved by bloodcell ({error}): name a .keras file from a run's experiments"
+        ) from error
 
 # %% ../../nbs/core/01_runs.ipynb #cell16
 @dataclass(frozen=True)

@@ -239,8 +239,8 @@ def score_log_loss(
     drawn = bootstrap(stacked, class_strata(count_by_group(tables[:1], split)), lambda found: found[..., 0] / found[..., 1])
     total = stacked.sum(axis=0)
     each = total[:, 0] / total[:, 1]
-    low, high = bootstrap_interval(each.mean(), drawn, len(sums), [each]) if len(sums) > 1 else (0.0, np.inf)
-    return Score("log_loss", float(each.mean()), max(low, 0.0), high, round(total[0, 1]), len(sums), len(tables))
+    low, high = bootstrap_interval(each.mean(), drawn, len(stacked), [each]) if len(stacked) > 1 else (0.0, np.inf)
+    return Score("log_loss", float(each.mean()), max(low, 0.0), high, round(total[0, 1]), len(stacked), len(tables))
 
 # %% ../../nbs/evaluation/01_uncertainty.ipynb #a166cb2d
 def summarise_seeds(
