@@ -1,4 +1,4 @@
-"""The audit finds what is hidden and no more, a fetched data set is whole or refused, and the table of Kaggle's originals holds."""
+"""The audit finds hidden copies and no others, a download is complete or refused, and the table of Kaggle's originals is right."""
 
 import http.server
 import shutil

@@ -1,4 +1,4 @@
-"""Whole commands: what a person types, what is printed, what is left behind."""
+"""Commands: their arguments, messages and the files that they write."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Work that is stopped leaves nothing half-made under its own name, and goes on where it was."""
+"""Work that is interrupted leaves no incomplete result and resumes where it stopped."""
 
 from unittest import mock
 

@@ -1,4 +1,4 @@
-"""Presets and the commands that use them: pictures of every kind, files that are no presets, and the shipped network on real cells."""
+"""The pretrained model and its commands: images of every kind, malformed model files, and real cells."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""The page in a browser says what Python says, and asks nobody else. Skipped where there is no Chromium or no npm."""
+"""The page in a browser predicts as Python does and contacts only its own server. Skipped where there is no Chromium or no npm."""
 
 import http.server
 import json
