@@ -114,7 +114,7 @@ def make_model_card(preset: StoredPretrained, unknown: pd.DataFrame) -> str:
     )
     return f"""# Model card
 
-**What it is.** {record["recipe"]}, version {record["version"]}: EfficientNet-Lite0 after a nucleus finder, for pictures of one stained blood cell. Test-time augmentation averages eight orientations. Classes: {", ".join(record["classes"])}.
+**What it is.** blood8, version {record["version"]}: EfficientNet-Lite0 after a nucleus finder, for pictures of one stained blood cell. Test-time augmentation averages eight orientations. Classes: {", ".join(record["classes"])}.
 
 **What it is for.** Research and teaching. Not a medical device. Evaluate it on your own cells first: `bloodcell evaluate`.
 
