@@ -226,10 +226,13 @@ def test_the_benchmarks_run(tmp_path, monkeypatch):
     for name, value in {"SECONDS": 0, "IMAGES": 80, "ROWS": 8, "EPOCHS": 2, "SIZE": 32, "BATCH": 8}.items():
         monkeypatch.setattr(bench, name, value)
     preset = bench.load_pretrained(bench.DEFAULT_MODEL)
+    monkeypatch.setattr(bench.export, "EXPORT_FORMATS", {"onnx": bench.export.EXPORT_FORMATS["onnx"]})
+    cells = bench.export.make_synthetic_cells(2)
+    monkeypatch.setattr(bench.export, "make_synthetic_cells", lambda count: cells)
     monkeypatch.setattr(bench, "exported", lambda to: (preset, preset.answer, 1.0))  # its chapter exports it
     training = {"what": "training", "ours": 1.0, "other": 1.0, "other_is": "", "ratio": 1.0}
     monkeypatch.setattr(bench, "bench_training", lambda: training)  # two trainings take half a minute
     monkeypatch.setattr(bench, "write_table", lambda table, path: table)
     rows = bench.run_benchmarks()
-    assert len(rows) == 5 + 2 * len(bench.export.EXPORT_FORMATS)
+    assert len(rows) == 8
     assert rows["ratio"].gt(0).all()
