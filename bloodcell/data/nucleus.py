@@ -89,7 +89,7 @@ def upper_threshold(
         (values.mean() - moment[_SECOND], 1 - mass[_SECOND]),
     )
     between = sum(total**2 / np.maximum(share, 1e-6) for total, share in parts)
-    return float(low + step * _SECOND[between >= between.max() * EQUAL].max())  # type: ignore[union-attr]
+    return float(low + step * np.max(_SECOND[between >= np.max(between) * EQUAL]))
 
 
 EQUAL = 1 - 1e-5  # what differs by less is equal: the order of a sum in 32 bits must not decide
@@ -185,7 +185,7 @@ def find_nuclei(
     stain, density = _stain(coarse(image, max(round(height / scale), 1), max(round(width / scale), 1)), (1, 1, -2))
     excess = stain - _field_threshold(stain)
     parts, _ = ndimage.label(excess > 0, _NEIGHBOURS)
-    largest = np.bincount(parts[parts > 0], minlength=1).max()
+    largest = np.max(np.bincount(parts[parts > 0], minlength=1))
     reach = max(round(GAP * 2 * np.sqrt(largest / np.pi)), 1)
     joined, _ = ndimage.label(ndimage.distance_transform_edt(excess <= 0) < reach + 0.5, _NEIGHBOURS)
     joined[excess <= 0] = 0

@@ -57,7 +57,7 @@ def crop_to_mask(
             f"the mask of {mask.shape[1]} x {mask.shape[0]} pixels is empty or does not fit an image of {image.width} x {image.height}"
         )
     parts, _ = components(mask)
-    mask = parts == np.bincount(parts[mask]).argmax()
+    mask = parts == np.argmax(np.bincount(parts[mask]))
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     width = round(max(np.ptp(rows), np.ptp(columns)) * (1 + 2 * margin)) + 1
     width = min(width, image.width, image.height)

@@ -76,7 +76,7 @@ def assign_strata(
 ) -> np.ndarray:
     "Return the stratum of each group: its kind, or the most frequent kind where it is the only group of its own: int, (groups,)."
     many = np.bincount(kinds)
-    return np.where(many[kinds] > 1, kinds, many.argmax())
+    return np.where(many[kinds] > 1, kinds, np.argmax(many))
 
 
 def class_strata(
@@ -98,7 +98,7 @@ def resample_groups(
         members = np.flatnonzero(strata == stratum)
         groups = many[members].sum()
         drawn = max(groups - 1, 1)
-        times[:, members] = rng.multinomial(drawn, many[members] / groups, draws) * (groups / drawn)
+        times[:, members] = rng.multinomial(int(drawn), many[members] / groups, draws) * (groups / drawn)
     return times
 
 

@@ -38,7 +38,7 @@ class Claim:
 
     @property
     def paper(self) -> str:
-        "The key of the paper in `bloodcell.training.recipes.PAPERS`."
+        "The key of the paper in `bloodcell.papers.registry.PAPERS`."
         return self.recipe.split("_")[0]
 
     @property

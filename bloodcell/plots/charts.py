@@ -205,7 +205,7 @@ def plot_class_balance(images: pd.DataFrame, title: str) -> plt.Figure:
         left += counts[side].to_numpy()
     for place, total in enumerate(left):
         axis.text(total, place, f" {int(total):,}", va="center", fontsize=8)
-    axis.set(xlabel="images", title=title, xlim=(0, left.max() * 1.12))
+    axis.set(xlabel="images", title=title, xlim=(0, np.max(left) * 1.12))
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
     legend = axis.legend(loc="upper left", bbox_to_anchor=(0, -0.06 - 0.9 / len(counts)), ncols=3, frameon=False, fontsize=8)

@@ -59,7 +59,7 @@ def _write_onnx(preset: PretrainedModel, file: str, cells: np.ndarray) -> None:
         weights = onnx.numpy_helper.to_array(tensor)
         scale = np.abs(weights).max(axis=(1, 2, 3)) / 127
         steps = np.round(weights / np.maximum(scale, 1e-30)[:, None, None, None])
-        if np.abs(steps * scale[:, None, None, None] - weights).max() < 1e-3 * scale.max():
+        if np.max(np.abs(steps * scale[:, None, None, None] - weights)) < 1e-3 * np.max(scale):
             _as_steps(model, node, tensor, steps.astype("int8"), scale.astype("float32"))
     onnx.helper.set_model_props(model, {"identity": preset.facts.get("identity", "")})
     onnx.save(model, file)

@@ -120,13 +120,13 @@ REQUIRED_FACTS = {"classes", "size", "temperature", "set_threshold", "ood_limit"
 
 
 def load_pretrained(
-    name: str | Path,  # of a preset of this package, or the path of a `.keras` file or an exported one
+    name: str | Path,  # of a model of this package, or the path of a `.keras` file or an exported one
 ) -> PretrainedModel:
-    "The preset of that name. Raises `BloodcellError` for any other, and for a file of another kind."
+    "Return the pretrained model of that name. Raises `BloodcellError` for any other, and for a file of another kind."
     file = Path(name) if Path(name).suffix else PRETRAINED_FOLDER / f"{name}.keras"
     if not file.is_file():
         raise BloodcellError(
-            f"there is no preset {str(name)!r}: name one of {', '.join(list_pretrained()) or '(none is shipped)'}, or the path of a "
+            f"there is no pretrained model {str(name)!r}: name one of {', '.join(list_pretrained()) or '(none is shipped)'}, or the path of a "
             ".keras file or an exported one"
         )
     facts = _facts_beside(file) if file.suffix in EXPORT_LOADERS else read_network_facts(file)

@@ -102,6 +102,10 @@ def make_model_card(preset: StoredPretrained, unknown: pd.DataFrame) -> str:
     "Return the model card as Markdown, from the record, the predictions and `score_stored_unknown`."
     record, scores = preset.record, score_pretrained(preset)
     data = "\n".join(f"- {site['title']}: {site['images']:,} images, {site['licence']}" for site in record["trained_on"])
+    shares = "; ".join(
+        f"{site}: {(rows['split'] == 'test').sum():,} test and {(rows['split'] == 'validation').sum():,} validation images"
+        for site, rows in preset.own.groupby("site", sort=False)
+    )
     lines = "\n".join(
         f"| {row.cells} | {row.accuracy:.3f} | {row.macro_f1:.3f} ({row.macro_f1_low:.3f} to {row.macro_f1_high:.3f}) | "
         f"{'' if np.isnan(row.macro_f1_refined) else format(row.macro_f1_refined, '.3f')} | {row.n:,} in {row.groups:,} | "
@@ -114,17 +118,17 @@ def make_model_card(preset: StoredPretrained, unknown: pd.DataFrame) -> str:
     )
     return f"""# Model card
 
-**What it is.** blood8, version {record["version"]}: EfficientNet-Lite0 after a nucleus finder, for pictures of one stained blood cell. Test-time augmentation averages eight orientations. Classes: {", ".join(record["classes"])}.
+**What it is.** blood8, version {record["version"]}: EfficientNet-Lite0 after a nucleus finder, for pictures of one stained blood cell. Test-time augmentation averages eight orientations. Classes: {", ".join(record["classes"])} (ig: immature granulocytes).
 
 **What it is for.** Research and teaching. Not a medical device. Evaluate it on your own cells first: `bloodcell evaluate`.
 
-**Training data.** A fifth of the cells of each set is held out for the test; a tenth chose the epoch and fitted temperature ({record["temperature"]:.2f}) and thresholds.
+**Training data.** Not in training are {shares}. The validation images selected the epoch and fitted temperature ({record["temperature"]:.2f}) and thresholds.
 
 {data}
 
 Neither set has the age, sex or disease of the people, and PBC comes from one hospital and one analyser. Weights before training: {record["weights"]}.
 
-**Scores.** The three laboratories that were not in training were consulted during development.
+**Scores.** The three laboratories that were not in training were consulted during development. Macro-F1 is the mean over classes with at least three test cells.
 
 | cells | accuracy | macro-F1 (95 % interval over groups) | macro-F1, transductive | images in groups | out of distribution |
 | --- | --- | --- | --- | --- | --- |
