@@ -326,13 +326,13 @@ def export_command(
         raise BloodcellError(
             f"{file} differs from the network by more than 0.0001: do not use it, and report the versions of your packages"
         )
-    for what, one in found.items():
-        count = len(shown[what])
-        if what != "extreme pixels" and (wrong := round((1 - one.same_class) * count)) > max(1, count / 200):
-            raise BloodcellError(
-                f"{file} gives other classes than the network for {wrong} of {count} cells ({what}): give more cells with "
-                "--cells, or choose another format"
-            )
+    what = cells if given is not None else "drawn cells"  # classes are compared on the user's cells, if there are any
+    count = len(shown[what])
+    if (wrong := round((1 - found[what].same_class) * count)) > max(1, count / 200):
+        raise BloodcellError(
+            f"{file} gives other classes than the network for {wrong} of {count} cells ({what}): give more cells with "
+            "--cells, or choose another format"
+        )
     if to == "web":
         print(f"to open the page: python -m http.server -d {place}")
 
