@@ -195,7 +195,7 @@ def study_command(
         f"bloodcell: data {data}, profile {profile}, seed {seed}, training seeds: {opened.seeds}; results go to {opened.folder}", flush=True
     )
     with file_lock(opened.folder / "study"):
-        write_plan(opened, opened.profile.one_process and "--executor" not in context.args)
+        write_plan(opened, opened.profile.one_process and not _has_executor(context.args))
         failed = _watch(_snakemake(opened, cores, context.args), opened)
     if failed:
         raise BloodcellError(_what_failed(opened))
@@ -203,6 +203,11 @@ def study_command(
         print(f"bloodcell: done. Open {opened.folder / 'report.html'}")
 
 # %% ../nbs/cli.ipynb #cell12
+def _has_executor(words: list[str]) -> bool:
+    "Whether the words for Snakemake name an executor."
+    return any(word.split("=")[0] in ("--executor", "-e") for word in words)
+
+
 def _snakemake(opened: Run, cores: int, more: list[str]) -> list[str]:
     "The command that runs the workflow in the run's folder."
     gpus = len(describe_environment()["gpus"])
@@ -216,7 +221,7 @@ def _snakemake(opened: Run, cores: int, more: list[str]) -> list[str]:
         str(home() / "workflow/Snakefile"),
         "--directory",
         str(opened.folder),
-        *(["--cores", str(cores or "all")] if "--executor" not in known else ["--jobs", str(cores or 100)]),
+        *(["--cores", str(cores or "all")] if not _has_executor(known) else ["--jobs", str(cores or 100)]),
         "--nolock",
         "--rerun-incomplete",
         "--rerun-triggers",
@@ -241,7 +246,7 @@ def _wait_for(process: subprocess.Popen) -> int:
             process.wait()
         raise
 
-
+# %% ../nbs/cli.ipynb #27dba344
 def _watch(command: list[str], opened: Run) -> int:
     "Run Snakemake, print its progress and what its jobs print, store what it writes itself in a log; return its exit code."
     process = subprocess.Popen(command, cwd=opened.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace")
@@ -399,12 +404,11 @@ def report_command(data: DataOption = "synthetic", profile: ProfileOption = "qui
 @app.command("keep")
 def store_command(folder: Annotated[Path, typer.Argument(help="a run's folder, such as runs/pbc-long-s0")]) -> None:
     "Add the finished experiments of a run to results/: predictions, histories and records."
-    from bloodcell.reporting.archive import store_run as keep_run
-    from bloodcell.reporting.archive import results_root
+    from bloodcell.reporting.archive import results_root, store_run
 
-    for key in keep_run(folder):
+    for key in store_run(folder):
         print(f"    {key}")
-    print(f"bloodcell: kept in {results_root() / folder.name}")
+    print(f"bloodcell: kept in {results_root()}")
 
 # %% ../nbs/cli.ipynb #cell19
 @app.command("compare")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from conftest import REPOSITORY  # noqa: F401  # sets the environment before Keras is imported
 
+from bloodcell.core.config import BloodcellError
 from bloodcell.data import catalog, synthetic
 from bloodcell.data.nucleus import INPUT_SIDE, crop_nucleus, find_nucleus
 from bloodcell.data.pixels import Input, crop_cells
@@ -50,7 +51,7 @@ def test_synthetic_cells_and_extreme_pixels():
 def test_real_cells(real_data, name):
     try:
         entry, root = catalog.find_data(name)
-    except Exception:
+    except BloodcellError:
         pytest.skip(f"{name} is not in BLOODCELL_DATA")
     images = catalog.scan_folder(entry, root)
     images = exclude_unusable(inspect_images(images.iloc[:: max(len(images) // 60, 1)], root))[0]

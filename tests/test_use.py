@@ -128,7 +128,7 @@ def test_transductive_refinement_ignores_the_order_and_keeps_zeros(seed, count):
 
 def test_transductive_refinement_needs_enough_cells(cells):
     found = call_bloodcell("predict", cells, "--together")
-    assert found.returncode == 1 and "too few cells to explain each other: 4" in found.stderr
+    assert found.returncode == 1 and "too few cells for transductive refinement: 4" in found.stderr
     assert not found.stdout and "Traceback" not in found.stderr
 
 

@@ -222,7 +222,7 @@ def bench_memory() -> dict:
 
 @cache
 def exported(to: str) -> tuple[PretrainedModel, Predictor, float]:
-    "The shipped preset, the answers of its file in another format, and that file's megabytes."
+    "Return the released model, the answers of its file in another format, and that file's megabytes."
     preset = load_pretrained(DEFAULT_MODEL)
     with tempfile.TemporaryDirectory() as folder:
         file = export.export_pretrained(preset, to, f"{folder}/exported{export.EXPORT_FORMATS[to][0]}")

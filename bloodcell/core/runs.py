@@ -176,7 +176,7 @@ def read_json(path: str | Path) -> dict:
     try:
         return json.loads(Path(path).read_text())
     except ValueError as error:
-        raise BloodcellError(f"{path} is damaged: delete it, it is made again") from error
+        raise BloodcellError(f"{path} is damaged: delete it; it will be created again") from error
 
 
 TEMPLATES = Path(bloodcell.__file__).parent / "templates"

@@ -307,10 +307,11 @@ def _missing(entry: CatalogEntry, top: Path) -> str:
     "What to do where a known data set is not on this machine."
     if entry.name.startswith("synthetic"):
         return f"the synthetic set is not drawn yet: call bloodcell.data.synthetic.make_laboratory({entry.name!r}, {str(top)!r})"
-    fetched = entry.name in ("pbc", "kaggle") or entry.name.startswith("bloodmnist")
-    by_command = f" (`bloodcell fetch {entry.name}` does both)" if fetched else ""
+    archive = entry.folder or entry.name
+    fetched = archive in ("pbc", "kaggle") or archive.startswith("bloodmnist")
+    by_command = f" (`bloodcell fetch {archive}` does both)" if fetched else ""
     return (
-        f"no images of {entry.name!r} in {top / entry.base}: download them from {entry.source} and unpack them into {top}"
+        f"no images of {entry.name!r} in {top / entry.base}: download them from {CATALOG[archive].source} and unpack them into {top}"
         f"{by_command}, or set BLOODCELL_DATA to the folder that holds them"
     )
 

@@ -105,7 +105,7 @@ def subsample_training(
 # %% ../../nbs/data/10_dataset.ipynb #cell14
 HELD_OUT_PREFIX = "without-"  # the protocol that leaves a site out is called so, with the site's name
 
-
+# %% ../../nbs/data/10_dataset.ipynb #2e47ee4a
 @dataclass(frozen=True)
 class SplitImages:
     """Images of one site or several, split and ready. `images` has `path`, `label`, `subclass`, `site`, `part`, `group`, `sha256`,
@@ -143,8 +143,8 @@ class SplitImages:
 
     @property
     def synthetic(self) -> bool:
-        "Whether the images were drawn by a program."
-        return self.entry.name in synthetic.SYNTHETIC_LABORATORIES
+        "Whether any image was drawn by a program."
+        return any(site in synthetic.SYNTHETIC_LABORATORIES for site in self.sites)
 
     @property
     def facts(self) -> dict:

@@ -105,7 +105,7 @@ def download_archive(source: Source, folder: str | Path) -> Path:
         raise BloodcellError(f"{source.url} cannot be fetched ({error}): run the same command again, it goes on from there") from error
     except ValueError as error:  # pooch's word for a wrong checksum; it has deleted the file
         raise BloodcellError(
-            f"{source.url} has another checksum than {source.checksum}: it was not kept. The file has changed, "
+            f"{source.url} does not match the checksum {source.checksum}: it was not kept. The file has changed, "
             "or something on the way changes downloads"
         ) from error
 

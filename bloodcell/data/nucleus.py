@@ -4,10 +4,9 @@
 
 # %% auto #0
 __all__ = ['FINDER_VERSION', 'INPUT_SIDE', 'SEARCH_GRID', 'HISTOGRAM_BINS', 'EQUAL', 'MIN_STAIN', 'UNLIT_LEVEL', 'MIN_PURPLE',
-           'NEAR', 'FINE_GRID', 'CROWDED', 'GAP', 'SMALL', 'BACKGROUND_GREY', 'CROP_FACTOR', 'REFERENCE_STAIN',
-           'N_ORIENTATIONS', 'area_weights', 'coarse', 'estimate_background', 'optical_density', 'upper_threshold',
-           'Nucleus', 'pooled', 'find_nucleus', 'find_nuclei', 'crop_nucleus', 'normalise_stain', 'square_around',
-           'ways', 'orient_crops', 'measure_nucleus']
+           'NEAR', 'FINE_GRID', 'CROWDED', 'GAP', 'SMALL', 'BACKGROUND_GREY', 'CROP_FACTOR', 'N_ORIENTATIONS',
+           'area_weights', 'coarse', 'estimate_background', 'optical_density', 'upper_threshold', 'Nucleus', 'pooled',
+           'find_nucleus', 'find_nuclei', 'crop_nucleus', 'square_around', 'ways', 'orient_crops', 'measure_nucleus']
 
 # %% ../../nbs/data/08_nucleus.ipynb #cell3
 from dataclasses import dataclass
@@ -61,7 +60,7 @@ def estimate_background(
 
 def optical_density(
     image: np.ndarray,  # uint8 or float, (height, width, 3), 0-255
-    light: np.ndarray | None = None,  # of the background (3,), 0-255; by default `background(image)`
+    light: np.ndarray | None = None,  # of the background (3,), 0-255; by default `estimate_background(image)`
 ) -> np.ndarray:
     "Return the optical density of each channel, natural logarithm, 0 or more: float32, (height, width, 3)."
     light = estimate_background(image) if light is None else light
@@ -198,7 +197,6 @@ def find_nuclei(
 # %% ../../nbs/data/08_nucleus.ipynb #cell17
 BACKGROUND_GREY = 245.0  # 0-255, of all channels: the background of every crop
 CROP_FACTOR = 2.5  # side of the crop in nucleus diameters
-REFERENCE_STAIN = (0.9, 1.8, 0.4)  # optical density of red, green and blue in a nucleus, as most laboratories have it
 
 
 def _crop_weights(centre: float, side: float, pixels: int, size: int) -> np.ndarray:
@@ -226,21 +224,12 @@ def crop_nucleus(
     darker = np.stack([down @ (light[channel] - image[..., channel].astype("float32")) @ across.T for channel in range(3)], axis=-1)
     return (BACKGROUND_GREY - np.maximum(darker, 0) * (BACKGROUND_GREY / (light + 1))).astype("float32")
 
-
-def normalise_stain(
-    crop: np.ndarray,  # float32, (size, size, 3), from `crop_nucleus`
-    nucleus: Nucleus,
-) -> np.ndarray:
-    "Return the crop with its optical densities multiplied so that the nucleus has those of `REFERENCE_STAIN`, by 0.4 to 2.5: float32."
-    factors = np.clip(REFERENCE_STAIN / np.maximum(nucleus.density, 0.1), 0.4, 2.5)
-    return (BACKGROUND_GREY * np.exp(-factors * optical_density(crop, np.full(3, BACKGROUND_GREY, "float32")))).astype("float32")
-
 # %% ../../nbs/data/08_nucleus.ipynb #square_around
 def square_around(
     image: np.ndarray,  # uint8, (height, width, 3): a field of view
     nucleus: Nucleus,
     side: int,  # of the square, in pixels of the image
-    light: np.ndarray | None = None,  # of the background (3,), 0-255; by default `background(image)`
+    light: np.ndarray | None = None,  # of the background (3,), 0-255; by default `estimate_background(image)`
 ) -> np.ndarray:
     "Return the square around a nucleus, the background of the field brought to `BACKGROUND_GREY`: uint8, (side, side, 3)."
     light, top, left = (

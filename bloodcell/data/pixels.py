@@ -21,16 +21,7 @@ from PIL import Image, ImageOps
 from scipy.ndimage import label as components
 from tqdm.auto import tqdm
 
-from bloodcell.data.nucleus import (
-    BACKGROUND_GREY,
-    CROP_FACTOR,
-    INPUT_SIDE,
-    crop_nucleus,
-    estimate_background,
-    find_nuclei,
-    find_nucleus,
-    square_around,
-)
+from .nucleus import CROP_FACTOR, INPUT_SIDE, crop_nucleus, estimate_background, find_nuclei, find_nucleus, square_around
 from ..core.config import BloodcellError, cache_root, file_lock
 from .quality import open_image, silence_pillow
 from ..core.runs import code_version
@@ -83,7 +74,7 @@ def pad_to_square(
 def crop_cells(
     image: Image.Image,  # a field of view
 ) -> list[tuple[tuple[int, int, int], np.ndarray]]:
-    """Return left, top and side (pixels) of the square around every nucleated cell, most stain first, and its picture, uint8 (SIDE, SIDE,
+    """Return left, top and side (pixels) of the square around every nucleated cell, most stain first, and its picture, uint8 (INPUT_SIDE, INPUT_SIDE,
     3); an empty list where no nucleus is found."""
     pixels = np.asarray(image)
     light, squares = estimate_background(pixels), []
@@ -95,7 +86,7 @@ def crop_cells(
 
 
 def crop_to_nucleus(
-    picture: np.ndarray,  # uint8, (SIDE, SIDE, 3)
+    picture: np.ndarray,  # uint8, (INPUT_SIDE, INPUT_SIDE, 3)
     size: int,  # of the crop, pixels
     crop_factor: float = CROP_FACTOR,
 ) -> np.ndarray:
@@ -267,12 +258,13 @@ def decode_images(
         if masked
         else [None] * len(files)
     )
+    version = code_version("data.pixels", "data.quality", "data.nucleus")
     keys = [
-        compute_key(one.name, content, mask if one.view != "whole" else "")
+        compute_key(version, one.name, content, mask if one.view != "whole" else "")
         for one, content, mask in zip(each, images["sha256"], images["mask"] if masked else [""] * len(files), strict=True)
     ]
     store = RowStore(
-        Path(folder or cache_root() / "images") / f"{size}px-{code_version('data.pixels', 'data.quality', 'data.nucleus')[:8]}.u8",
+        Path(folder or cache_root() / "images") / f"{size}px-{version[:8]}.u8",
         (size, size, 3),
         "uint8",
     )

@@ -165,7 +165,7 @@ def trace_copies(
     copies: Sequence[str | Path],
     photographs: Sequence[str | Path],
 ) -> pd.DataFrame:
-    "One row per copy, in the order given: `original` (a photograph's name without suffix), `inliers`, `compute_correlation`, `confidence`."
+    "One row per copy, in the order given: `original` (a photograph's name without suffix), `inliers`, `correlation`, `confidence`."
     if not photographs:
         raise BloodcellError("there are no photographs to trace the copies to: name the folder of the originals")
     index = FeatureIndex(photographs)
@@ -175,7 +175,7 @@ def trace_copies(
 
 # %% ../../nbs/data/05_provenance.ipynb #cell18
 def find_overlaps(photographs: Sequence[str | Path]) -> pd.DataFrame:
-    "Pairs of photographs that show the same place: `first`, `second`, `inliers`, `compute_correlation`, `overlap` (share of the area, 0 to 1)."
+    "Pairs of photographs that show the same place: `first`, `second`, `inliers`, `correlation`, `overlap` (share of the area, 0 to 1)."
     index = FeatureIndex(photographs)
     rows: dict[tuple[str, ...], dict] = {}
     for number, image in enumerate(tqdm(index.images, desc="looking for overlaps", leave=False)):

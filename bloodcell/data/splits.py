@@ -250,7 +250,7 @@ def count_overlap(
     split: pd.DataFrame,  # with `group` and `split`
     counted: tuple[str, ...] = ("test",),
 ) -> dict:
-    """Of the images evaluated, how many were trained on, how many show a group that was (`count_overlap`, those included), and how many chose the
+    """Of the images evaluated, how many were trained on, how many show a group that was (`overlap`, those included), and how many chose the
     epoch."""
     found = split[split["split"].isin(counted)]
     learned = set(split.loc[split["split"] == "train", "group"])
@@ -317,7 +317,7 @@ def load_split(
     except (OSError, ValueError, KeyError) as error:
         raise BloodcellError(f"{file} and its .json cannot be read as a split ({error}): copy both again") from error
     if not set(SPLIT_TABLE) <= set(kept.columns) or split_hash(kept) != told:
-        raise BloodcellError(f"{file} is not the split that its .json tells of: copy both again, or draw the split anew")
+        raise BloodcellError(f"{file} does not match its .json: copy both again, or draw the split anew")
     part = dict(zip(kept["sha256"], kept["split"], strict=True))
     lost = kept[~kept["sha256"].isin(manifest["sha256"])]
     if len(lost):

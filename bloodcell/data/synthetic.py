@@ -79,7 +79,7 @@ def draw_outline(
 def relative_distance(
     size: tuple[int, int],  # height and width of the canvas in pixels
     centre: tuple[float, float] | np.ndarray,  # x, y in pixels
-    shape: np.ndarray,  # an `draw_outline`
+    shape: np.ndarray,  # from `draw_outline`
 ) -> np.ndarray:
     "Share of the way from the centre (0) to the outline (1) of every pixel: float32, shape `size`."
     y, x = np.ogrid[: size[0], : size[1]]

@@ -152,7 +152,7 @@ def conformal_sets(
 
 
 def set_coverage(table: pd.DataFrame, threshold: float, split: str = "test") -> tuple[float, float]:
-    "The share of images whose set holds the right class, and the mean size of the sets."
+    "The share of images whose set includes the right class, and the mean size of the sets."
     rows = select_split(table, split)
     sets = conformal_sets(rows, threshold)
     right = rows["label"].to_numpy()[:, None] == np.array(list_classes(rows))
@@ -163,7 +163,7 @@ def risk_coverage(
     table: pd.DataFrame,  # predictions
     split: str = "test",
 ) -> pd.DataFrame:
-    "One row per image, surest first: `coverage` (share of the images up to here) and the `accuracy` on those."
+    "One row per image, most confident first: `coverage` (share of the images up to here) and the `accuracy` on those."
     rows = select_split(table, split)
     order = np.argsort(-probability_matrix(rows).max(axis=1), kind="stable")
     right = (most_probable_classes(rows) == rows["label"]).to_numpy()[order]
@@ -172,7 +172,7 @@ def risk_coverage(
 
 
 def selective_accuracy(table: pd.DataFrame, abstained: float = 0.2, split: str = "test") -> tuple[float, float]:
-    "Accuracy on all images, and on those that remain when the network abstains on its least sure share."
+    "Accuracy on all images, and on those that remain when the network abstains on its least confident share."
     curve = risk_coverage(table, split)
     return float(curve["accuracy"].iloc[-1]), float(curve["accuracy"].iloc[max(round((1 - abstained) * len(curve)) - 1, 0)])
 
@@ -193,7 +193,7 @@ CALIBRATION_COLUMNS = (
 def summarise_calibration(table: pd.DataFrame) -> dict[str, float]:
     """What the probabilities of a predictions table are worth on its test images: `accuracy` and `ece`; both again (`_scaled`) at the
     `temperature` that suits the validation images; `coverage` and `set_size` of sets made for 90 % (NaN with fewer than ten validation
-    images); `accuracy_selective` without the least sure fifth, and what that `gained`."""
+    images); `accuracy_selective` without the least confident fifth, and what that `gained`."""
     temperature = fit_temperature(table)
     milder = apply_temperature(table, temperature)
     enough = len(select_split(table, "validation")) >= 10

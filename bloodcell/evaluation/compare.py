@@ -42,7 +42,7 @@ def _against(tables: Sequence[pd.DataFrame], reference: Sequence[pd.DataFrame]) 
 
 # %% ../../nbs/evaluation/05_compare.ipynb #cell8
 def compare_runs(paths: Sequence[str | Path]) -> pd.DataFrame:
-    """One row per model, with the model before it that it is held against as its `reference`: `model`, `accuracy`, `macro_f1`, `seeds`,
+    """One row per model, with the earlier model that it is compared with as its `reference`: `model`, `accuracy`, `macro_f1`, `seeds`,
     `n`, `reference`, `difference` (of the accuracies), `difference_low` and `difference_high` (95 %, over groups and trainings),
     `p_holm` (paired test, corrected for the number of models; empty where test images differ), `smallest` (the difference that would be
     found with a power of 80 %) and `test_images`. Raises `BloodcellError` for fewer than two models."""
@@ -78,7 +78,7 @@ def compare_runs(paths: Sequence[str | Path]) -> pd.DataFrame:
 
 
 def _reference(key: tuple[str, str, str], tables: dict, data: dict) -> tuple[str, str, str] | None:
-    "The model before this one that it is held against."
+    "Return the earlier model that this one is compared with."
     before = [other for other in list(tables)[: list(tables).index(key)] if data[other] == data[key]]
     tested = set(select_split(tables[key][0], "test")["image"])
     twins = [other for other in before if other[1:] == key[1:]]
@@ -114,7 +114,7 @@ def plot_differences(table: pd.DataFrame, title: str) -> plt.Figure:
 
 
 def describe_differences(table: pd.DataFrame) -> list[str]:
-    "A sentence for each model that was held against another."
+    "Return a sentence for each model that was compared with another."
     lines = []
     for row in table[table["difference"].notna()].itertuples():
         decided = "more than chance would give" if row.difference_low > 0 or row.difference_high < 0 else "which may be chance"

@@ -71,7 +71,7 @@ def score_held_out(
 ) -> pd.DataFrame:
     "Return one row per recipe and site left out: `recipe`, `left_out`, and the columns `HELD_OUT_COLUMNS` of `summarise_seeds`."
     rows = [{"recipe": recipe, "left_out": site} | summarise_seeds(tables) for recipe, site, tables in _left_out(outcomes)]
-    return pd.DataFrame(rows, columns=["recipe", "left_out", *HELD_OUT_COLUMNS] if rows else None)
+    return pd.DataFrame(rows, columns=["recipe", "left_out", *HELD_OUT_COLUMNS])
 
 
 def _left_out(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, str, list[pd.DataFrame]]]:
@@ -90,7 +90,7 @@ def _macro_f1(tables: Sequence[pd.DataFrame]) -> float:
 def select_by_other_laboratories(
     table: pd.DataFrame,  # from `score_held_out`
 ) -> pd.DataFrame:
-    """One row per site left out: of the recipes run at every site, the one with the highest mean macro-F1 at the other sites (`find_other_laboratories`),
+    """One row per site left out: of the recipes run at every site, the one with the highest mean macro-F1 at the other sites (`others`),
     and its row of the table. Empty where no recipe was run at every site."""
     scores = table.pivot(index="recipe", columns="left_out", values="macro_f1").dropna()
     others = {site: scores.drop(columns=site).mean(axis=1) for site in (scores.columns if len(scores) else ())}
@@ -151,7 +151,7 @@ def _count(table: pd.DataFrame, size: int | None = None, rng: np.random.Generato
 def score_ensembles(
     outcomes: Sequence[Outcome],  # of protocols that leave a site out
 ) -> pd.DataFrame:
-    """One row per recipe and site left out with two `networks` or more: macro-F1 of each `alone` (mean) and of all `score_ensembles`, with its
+    """One row per recipe and site left out with two `networks` or more: macro-F1 of each `alone` (mean) and of all `together`, with its
     interval over groups and `accuracy`; and `after_count`, with the counts of `score_with_class_prior`."""
     rows = []
     for recipe, site, tables in _left_out(outcomes):
@@ -232,15 +232,15 @@ def score_other_laboratories(
     outcomes: Sequence[Outcome],
     others: Sequence[Dataset],
 ) -> pd.DataFrame:
-    """One row per recipe and laboratory: at home (its test images), then elsewhere; the columns `HELD_OUT_COLUMNS`. Outcomes
-    without a network, or that did not train, are left out."""
+    """Return one row per recipe and laboratory, first the test images of the training laboratory; the columns `HELD_OUT_COLUMNS`. Outcomes
+    without a network, or that stayed at chance, are left out."""
     rows = []
     for (recipe, protocol), same in group_outcomes(
         [one for one in outcomes if one.status == "run" and (one.folder / "model.keras").is_file()]
     ).items():
-        home = {"recipe": recipe, "protocol": protocol, "laboratory": f"{same[0].record['data']['data']} (at home)"}
+        home = {"recipe": recipe, "protocol": protocol, "laboratory": f"{same[0].record['data']['data']} (training laboratory)"}
         rows.append(home | summarise_seeds([one.predictions for one in same]))
         rows += [
             home | {"laboratory": other.name} | summarise_seeds([predict_other_dataset(one, other) for one in same]) for other in others
         ]
-    return pd.DataFrame(rows, columns=["recipe", "protocol", "laboratory", *HELD_OUT_COLUMNS] if rows else None)
+    return pd.DataFrame(rows, columns=["recipe", "protocol", "laboratory", *HELD_OUT_COLUMNS])

@@ -91,7 +91,7 @@ def compute_confusion(table: pd.DataFrame, split: str = "test") -> pd.DataFrame:
 
 
 def list_image_results(table: pd.DataFrame, split: str = "test") -> pd.DataFrame:
-    "One row per image: `image`, `label`, `most_probable_classes`, the `probability` of that class, and whether it is `right`."
+    "One row per image: `image`, `label`, `predicted`, the `probability` of that class, and whether it is `right`."
     rows = rows_of_split(table, split)
     named = most_probable_classes(rows)
     return rows[["image", "label"]].assign(

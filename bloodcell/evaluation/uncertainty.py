@@ -45,7 +45,7 @@ def count_by_group(
 ) -> np.ndarray:
     """Return the confusion counts of each group and training, true class by predicted class: float, (groups, seeds, classes, classes).
     Groups are in the order of their names. Raises `BloodcellError` where the tables are about other images or have none of the split."""
-    check_same_images(tables, [f"of seed {number}" for number in range(len(tables))])
+    check_same_images(tables, [f"of seed {number}" for number in range(len(tables))], split)
     classes = pd.Index(list_classes(tables[0]))
     groups = pd.Index(rows_of_split(tables[0], split)["group"].unique()).sort_values()
     counts = np.zeros((len(groups), len(tables), len(classes), len(classes)))
@@ -359,7 +359,7 @@ def compare_to_reference(
     """Return every model against the first: `model`, `reference`, the columns of `paired_difference`, and `p_holm`, corrected for the
     number of models. Raises `BloodcellError` for fewer than two models."""
     if len(models) < 2:
-        raise BloodcellError("one model cannot be compared: name two or more")
+        raise BloodcellError("a comparison needs at least two models")
     reference, *others = models
     rows = [{"model": name, "reference": reference} | paired_difference(models[name], models[reference], split) for name in others]
     return pd.DataFrame(rows).assign(p_holm=holm_correction([float(row["p"]) for row in rows]))

@@ -20,6 +20,7 @@ from keras import layers
 
 from .augment import MixStyle
 from ..core.config import BloodcellError, cache_root, rng_for
+from ..core.runs import code_version
 from ..data.pixels import RowView, RowStore
 from .weights import Backbone, NoWeights, find_weights_file, get_backbone
 
@@ -232,7 +233,9 @@ def compute_features(
     folder: str | Path | None = None,  # where features are kept; default `cache/features`
 ) -> RowView:
     "The backbone's features of every image: float32 rows (d,), computed once for each image and kept on disk."
-    file = Path(folder or cache_root() / "features") / f"{backbone.name}-{weights_hash(backbone)}.f32"
+    file = (
+        Path(folder or cache_root() / "features") / f"{backbone.name}-{weights_hash(backbone)}-{code_version('models.backbones')[:8]}.f32"
+    )
     return RowStore(file, tuple(backbone.output_shape[1:]), "float32").rows(
         cache.row_keys(), lambda places: backbone.predict(cache[places], batch_size=64, verbose=0), f"features of {backbone.name}"
     )

@@ -10,17 +10,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from bloodcell.data.nucleus import (
-    BACKGROUND_GREY,
-    INPUT_SIDE,
-    MIN_PURPLE,
-    MIN_STAIN,
-    NEAR,
-    UNLIT_LEVEL,
-    area_weights,
-    crop_nucleus,
-    find_nucleus,
-)
+from ..data.nucleus import BACKGROUND_GREY, MIN_PURPLE, MIN_STAIN, NEAR, UNLIT_LEVEL, area_weights
 from ..data.nucleus import HISTOGRAM_BINS, CROP_FACTOR, EQUAL, SEARCH_GRID, N_ORIENTATIONS, ways
 
 # %% ../../nbs/models/04_layers.ipynb #cell5
@@ -71,7 +61,7 @@ def _pooled(pool, plane, size: int):
 
 
 def _above(density):
-    "Where the stain is above the threshold: float (n, 1, GRID, GRID), 0 or 1."
+    "Where the stain is above the threshold: float (n, 1, SEARCH_GRID, SEARCH_GRID), 0 or 1."
     darkest = _pooled(ops.max_pool, ops.reshape(ops.min(density, axis=1), (-1, 1, SEARCH_GRID, SEARCH_GRID)), 3)
     lit = ops.cast(darkest <= UNLIT_LEVEL, "float32")  # 1 less a map of 0 and 1 changes its sign in LiteRT
     stain = _pooled(ops.average_pool, ops.reshape(density[:, 1] + 0.5 * density[:, 0], (-1, 1, SEARCH_GRID, SEARCH_GRID)) * lit, 3)
@@ -80,7 +70,7 @@ def _above(density):
 
 
 def _central_part(above):
-    "Of what is above the threshold (n, 1, GRID, GRID), the part that is large and near the middle."
+    "Of what is above the threshold (n, 1, SEARCH_GRID, SEARCH_GRID), the part that is large and near the middle."
     near = _pooled(ops.max_pool, above, 3)  # lobes of one nucleus are joined
     weight = _pooled(ops.average_pool, above, 9) * NEAR[None, None] * above
     grown = ops.cast(weight >= ops.max(weight, axis=(1, 2, 3), keepdims=True) * EQUAL, "float32") * above

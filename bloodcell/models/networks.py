@@ -143,7 +143,7 @@ def jarjees2022(
     seed: int = 0,  # of random weights
     top: bool = True,  # with VGG's two wide dense layers; without them the last map is averaged
 ) -> tuple[keras.Sequential, str]:
-    """VGG19 of Jarjees et al. 2022, its last fully connected layer cut to the classes, and where its weights came from.
+    """VGG19 of Jarjees et al. 2022, its last fully connected layer replaced by one unit per class, and where its weights came from.
 
     Input: images (n, size, size, 3), 0-255. Output: class probabilities (n, classes). Raises `NoWeights`."""
     wide = top and backbone.startswith("VGG")

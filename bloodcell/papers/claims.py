@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from ..data.catalog import CLASSES
-from ..training.outcomes import AT_CHANCE, Outcome, group_outcomes
-from .registry import PAPERS, get_recipe
+from ..training.outcomes import Outcome, group_outcomes
+from .registry import get_recipe
 from ..data.splits import PROTOCOLS
 from ..evaluation.uncertainty import Score, compute_scores, score_log_loss
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ..training.outcomes import Outcome
-from .registry import PAPERS, RECIPES
+from .registry import PAPERS
 
 # %% ../../nbs/papers/03_coverage.ipynb #cell17
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def _described(figure: plt.Figure) -> tuple[str, dict]:
 
     return print_figure(figure, "png", base64=True), {"alt": describe_figure(figure)}
 
-
+# %% ../../nbs/plots/00_charts.ipynb #35477de5
 def use_theme() -> None:
     "The look of all figures, their alternative texts, and tables that do not cut long texts; called by every chapter of the study."
     plt.get_backend()  # a notebook's backend is found now, and brings its own way of showing figures, which is replaced below

@@ -52,7 +52,7 @@ def _convolutions(network: keras.Model) -> list[int]:
     "Places of the convolutions in a sequential network. Raises `BloodcellError` where there is none."
     places = [place for place, layer in enumerate(network.layers) if isinstance(layer, (layers.Conv2D, keras.Model))]
     if not places or not isinstance(network, keras.Sequential):
-        raise BloodcellError(f"{network.name} is no sequential network with convolutions: there is no region to show")
+        raise BloodcellError(f"{network.name} is not a sequential network with convolutions, so Grad-CAM cannot be computed")
     return places
 
 

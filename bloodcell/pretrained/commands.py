@@ -9,6 +9,8 @@ __all__ = ['pretrained_app', 'IMAGE_SUFFIXES', 'DEFAULT_MODEL', 'MIN_LABELLED_CE
 # %% ../../nbs/pretrained/05_commands.ipynb #cell3
 import glob
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -158,6 +160,14 @@ def predict_command(
         raise typer.Exit(1)
 
 # %% ../../nbs/pretrained/05_commands.ipynb #cell10
+def _file_names(images: Iterable[str]) -> dict[str, str]:
+    "Return a file name without suffix for each image: its own, with its folders and suffix where another image has the same."
+    paths = {image: Path(image) for image in images}
+    counts = Counter(path.stem for path in paths.values())
+    whole = {image: "_".join(path.parts).strip("/_").replace(".", "_") for image, path in paths.items()}
+    return {image: path.stem if counts[path.stem] == 1 else whole[image] for image, path in paths.items()}
+
+
 def _number_cells(predictions, folder: Path) -> None:
     "Draw each field of view with a numbered square around each cell."
     from PIL import ImageDraw
@@ -165,6 +175,7 @@ def _number_cells(predictions, folder: Path) -> None:
     from bloodcell.pretrained.model import read_cell_image
 
     table = predictions.table.assign(box=predictions.boxes)
+    names = _file_names(table["image"])
     for path, rows in table[table["box"].notna()].groupby("image", sort=False):
         image = read_cell_image(path)
         drawing, size = ImageDraw.Draw(image), max(image.height // 30, 10)
@@ -172,7 +183,7 @@ def _number_cells(predictions, folder: Path) -> None:
             left, top, side = row.box
             drawing.rectangle((left, top, left + side, top + side), outline=(213, 94, 0), width=max(size // 8, 2))
             drawing.text((left + size // 4, top + size // 8), str(row.cell), fill=(0, 0, 0), font_size=size)
-        with atomic_write(folder / f"{Path(path).stem}_cells.png") as scratch:
+        with atomic_write(folder / f"{names[path]}_cells.png") as scratch:
             image.save(scratch)
 
 
@@ -186,6 +197,7 @@ def _explain(preset, predictions, folder: Path) -> None:
 
     charts.use_theme()
     table = predictions.table
+    names = _file_names(table["image"])
     for row, picture in zip(table.itertuples(), predictions.squares, strict=True):
         if row.note:
             continue
@@ -200,7 +212,7 @@ def _explain(preset, predictions, folder: Path) -> None:
         drawn = axes[1].imshow(lost, cmap="inferno", alpha=0.6, vmin=0, vmax=max(lost.max(), 0.01))
         figure.colorbar(drawn, ax=axes[1], label="probability lost")
         figure.suptitle(f"{Path(row.image).name}: {label}, {row.probability:.0%}", fontsize=10)
-        with atomic_write(folder / f"{Path(row.image).stem}_{row.cell}.png") as scratch:
+        with atomic_write(folder / f"{names[row.image]}_{row.cell}.png") as scratch:
             figure.savefig(scratch)
         plt.close(figure)
 
@@ -239,7 +251,7 @@ def evaluate_command(
         print(f"{len(found.unknown):,} cells of kinds that are none of the model's classes are counted separately")
     print(f"bloodcell: {page}")
 
-
+# %% ../../nbs/pretrained/05_commands.ipynb #27dba344
 @pretrained_app.command("preset")
 def pretrained_command(
     data: Annotated[
@@ -336,9 +348,9 @@ def export_command(
     if to == "web":
         print(f"to open the page: python -m http.server -d {place}")
 
-
+# %% ../../nbs/pretrained/05_commands.ipynb #d2612382
 def _squares(cells: str):
-    "Return the pictures of cells in a folder or pattern, as the graph takes them: float32 (n, SIDE, SIDE, 3), 0-255."
+    "Return the pictures of cells in a folder or pattern, as the graph takes them: float32 (n, INPUT_SIDE, INPUT_SIDE, 3), 0-255."
     import numpy as np
 
     from bloodcell.pretrained.model import read_cell_image

@@ -21,10 +21,10 @@ import pandas as pd
 from markupsafe import Markup
 from tqdm.auto import tqdm
 
-from .model import INPUT_MEASURES, PretrainedModel, load_pretrained, measure_cell
+from .model import PretrainedModel, measure_cell
 from .runtimes import predict_batches
 from ..evaluation import calibration, metrics
-from ..training.predictions import list_classes, most_probable_classes, predictions_table, read_predictions
+from ..training.predictions import list_classes, most_probable_classes, predictions_table
 from ..plots import charts, comparisons
 from ..data import catalog, quality
 from ..data.nucleus import INPUT_SIDE
@@ -104,7 +104,7 @@ class Evaluation:
     @cached_property
     def numbers(self) -> dict:
         """The scores of `bloodcell.evaluation.uncertainty.summarise_seeds`, the calibration error, and the macro-F1 that the
-        network would have if it were given the differential count, if the cells explained each other, and with both."""
+        network would have if it were given the differential count, after transductive refinement, and with both."""
         count = self.table["label"].value_counts().to_dict()
         others = {"counted": calibration.correct_label_shift(self.table, count)}
         if self.refined is not None:
@@ -141,7 +141,7 @@ class Evaluation:
 
 # %% ../../nbs/pretrained/03_evaluate.ipynb #cell10
 def read_input_square(entry: catalog.CatalogEntry, root: Path, path: str, mask: str = "") -> np.ndarray:
-    "The square that the preset gets: uint8, (SIDE, SIDE, 3). Of a data set of whole fields of view, around the cell that is meant."
+    "The square that the preset gets: uint8, (INPUT_SIDE, INPUT_SIDE, 3). Of a data set of whole fields of view, around the cell that is meant."
     pixels = Input(INPUT_SIDE, "picture", anywhere=bool(entry.preparation.get("anywhere")))
     return pixels.read(root / path, root / catalog.mask_path(entry, path) if mask else None)
 
@@ -188,7 +188,7 @@ def evaluate_pretrained(
 
 
 def _refined(table: pd.DataFrame, features: np.ndarray, known: np.ndarray) -> pd.DataFrame | None:
-    """The rows of known cells in the predictions table after all cells explained each other by their features (n, d); None where they are
+    """The rows of known cells in the predictions table after transductive refinement by their features (n, d); None where they are
     too few."""
     from bloodcell.pretrained.transductive import MIN_TRANSDUCTIVE_CELLS, refine_transductively  # not above: it imports Keras
 
@@ -228,7 +228,7 @@ def _errors(found: Evaluation, count: int = 18) -> dict[str, str] | None:
     return _embedded(figure, f"{len(rows)} misclassified cells, with the predicted class and the label")
 
 # %% ../../nbs/pretrained/03_evaluate.ipynb #cell13
-def _explained(score: Mapping[str, float]) -> list[str]:
+def _refinement_lines(score: Mapping[str, float]) -> list[str]:
     "The scores after transductive refinement, if that was tried."
     if "macro_f1_refined" not in score:
         return []
@@ -248,8 +248,8 @@ def _findings(found: Evaluation) -> list[str]:
         f"{score['macro_f1_low']:.3f} to {score['macro_f1_high']:.3f}).",
         f"Given the differential count, and no label of any cell, it would reach a macro-F1 of {score['macro_f1_counted']:.3f} "
         "(bloodcell predict --count).",
-        *_explained(score),
-        f"Abstaining on the least sure fifth raises the accuracy from {before:.1%} to {after:.1%} on the rest.",
+        *_refinement_lines(score),
+        f"Abstaining on the least confident fifth raises the accuracy from {before:.1%} to {after:.1%} on the rest.",
         f"Furthest from the training images is {far['measure'].replace('_', ' ')}: {far['outside']:.0%} of the images lie outside the "
         "range that covers nine in ten training images.",
     ]

@@ -22,7 +22,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from .model import PRETRAINED_FOLDER, PretrainedModel, load_pretrained
+from .model import PretrainedModel
 from .runtimes import keras_predictor, load_predictor, predict_batches
 from ..data import catalog, synthetic
 from ..data.nucleus import INPUT_SIDE
@@ -31,7 +31,7 @@ from ..core.runs import write_json
 
 # %% ../../nbs/pretrained/04_export.ipynb #cell6
 def _fixed(preset: PretrainedModel) -> keras.Model:
-    "The network for images (n, SIDE, SIDE, 3): without the layer that brings any size to that."
+    "The network for images (n, INPUT_SIDE, INPUT_SIDE, 3): without the layer that brings any size to that."
     network = keras.Model(preset.network.get_layer("resize").output, preset.network.output)
     network(np.zeros((1, INPUT_SIDE, INPUT_SIDE, 3), "float32"))  # Keras exports what has been called
     return network
@@ -205,7 +205,7 @@ def export_pretrained(
     preset: PretrainedModel,
     to: str,  # a key of `EXPORT_FORMATS`
     file: str | Path,
-    cells: np.ndarray | None = None,  # float32 (n, SIDE, SIDE, 3), 0-255, for the ranges of onnx-int8; by default drawn ones
+    cells: np.ndarray | None = None,  # float32 (n, INPUT_SIDE, INPUT_SIDE, 3), 0-255, for the ranges of onnx-int8; by default drawn ones
 ) -> Path:
     """Write the model in another format, and its facts beside it as JSON. Raises `BloodcellError` for an unknown format,
     or where a package is missing."""
@@ -230,7 +230,7 @@ def export_pretrained(
 # %% ../../nbs/pretrained/04_export.ipynb #cell12
 def extreme_pixels() -> np.ndarray:
     """Return pixels that no camera takes: black, white, even grey, noise, a chessboard, one bright pixel, red alone, a ramp: float32, (8,
-    SIDE, SIDE, 3), 0-255."""
+    INPUT_SIDE, INPUT_SIDE, 3), 0-255."""
     rng = rng_for(0, "extreme pixels")
     chess = (np.indices((INPUT_SIDE, INPUT_SIDE)).sum(axis=0) % 2 * 255)[..., None].repeat(3, axis=2)
     dot, red = np.zeros((INPUT_SIDE, INPUT_SIDE, 3)), np.zeros((INPUT_SIDE, INPUT_SIDE, 3))
@@ -241,7 +241,7 @@ def extreme_pixels() -> np.ndarray:
 
 
 def make_synthetic_cells(count: int = 40) -> np.ndarray:
-    "Return synthetic cells of all kinds: float32, (count, SIDE, SIDE, 3), 0-255."
+    "Return synthetic cells of all kinds: float32, (count, INPUT_SIDE, INPUT_SIDE, 3), 0-255."
     rng = rng_for(0, "drawn cells")
     return np.stack(
         [
@@ -264,7 +264,7 @@ class Parity:
 def measure_parity(
     preset: PretrainedModel,
     file: str | Path,  # from `export_pretrained`
-    images: np.ndarray | None = None,  # float32 (n, SIDE, SIDE, 3), 0-255; by default drawn cells and extreme pixels
+    images: np.ndarray | None = None,  # float32 (n, INPUT_SIDE, INPUT_SIDE, 3), 0-255; by default drawn cells and extreme pixels
 ) -> Parity:
     "Compare an exported file with the model, image by image."
     images = np.concatenate([make_synthetic_cells(), extreme_pixels()]) if images is None else images

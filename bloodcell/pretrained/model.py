@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['PRETRAINED_FOLDER', 'MODEL_FILE', 'MIN_PRIOR_CELLS', 'REQUIRED_FACTS', 'MIN_FIELD_CELLS', 'MIN_CELL_DISTANCE',
-           'LARGE_NUCLEUS', 'NO_NUCLEUS', 'INPUT_MEASURES', 'list_pretrained', 'PretrainedModel', 'load_pretrained',
-           'is_field_of_view', 'in_reading_order', 'read_cell_image', 'classify_cells', 'Predictions', 'predict_files',
-           'make_non_cells', 'explain_by_occlusion', 'measure_cell']
+           'LARGE_NUCLEUS', 'MIN_SIDE', 'NO_NUCLEUS', 'INPUT_MEASURES', 'list_pretrained', 'PretrainedModel',
+           'load_pretrained', 'is_field_of_view', 'in_reading_order', 'read_cell_image', 'classify_cells',
+           'Predictions', 'predict_files', 'make_non_cells', 'explain_by_occlusion', 'measure_cell']
 
 # %% ../../nbs/pretrained/01_model.ipynb #cell3
 import json
@@ -87,7 +87,7 @@ class PretrainedModel:
 
     @cached_property
     def answer(self) -> Predictor:
-        """The function that computes the outputs (`bloodcell.pretrained.runtimes.OUTPUT_NAMES`) of images (n, SIDE, SIDE, 3), 0-255: by the ONNX file
+        """The function that computes the outputs (`bloodcell.pretrained.runtimes.OUTPUT_NAMES`) of images (n, INPUT_SIDE, INPUT_SIDE, 3), 0-255: by the ONNX file
         beside this one, or else Keras; for an exported file by its runtime."""
         if self.file.suffix in EXPORT_LOADERS:
             return load_predictor(self.file)
@@ -142,7 +142,7 @@ def _facts_beside(file: Path) -> dict:
         return dict(json.loads(beside.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise BloodcellError(
-            f"{beside}, which names the classes of {file.name}, is missing or damaged: `bloodcell export` writes both, keep them together"
+            f"{beside}, which names the classes of {file.name}, is missing or damaged: `bloodcell export` writes both; keep them in one folder"
         ) from error
 
 # %% ../../nbs/pretrained/01_model.ipynb #cell10
@@ -174,7 +174,10 @@ def in_reading_order(squares: list[tuple[tuple[int, int, int], np.ndarray]]) -> 
     return sorted(squares, key=lambda cell: (round((cell[0][1] + cell[0][2] / 2) / height), cell[0][0]))
 
 # %% ../../nbs/pretrained/01_model.ipynb #cell12
-def read_cell_image(path: str | Path, smallest: int = 64) -> Image.Image:
+MIN_SIDE = 64  # pixels of a picture of one cell
+
+
+def read_cell_image(path: str | Path) -> Image.Image:
     "The RGB image in a file. Raises `BloodcellError` for one that cannot be read or is too small to show a cell."
     if not Path(path).is_file():
         raise BloodcellError(f"{path} is not there: check the path")
@@ -184,9 +187,9 @@ def read_cell_image(path: str | Path, smallest: int = 64) -> Image.Image:
         raise
     except Exception as error:  # Pillow raises many kinds
         raise BloodcellError(f"{path} cannot be read as an image ({error}): save it as PNG or JPEG again") from error
-    if min(image.size) < smallest:
+    if min(image.size) < MIN_SIDE:
         raise BloodcellError(
-            f"{path} is {image.width}x{image.height} pixels, and a cell needs {smallest} at least: take the original picture"
+            f"{path} is {image.width}x{image.height} pixels, and a cell needs {MIN_SIDE} at least: take the original picture"
         )
     return image
 
@@ -209,7 +212,7 @@ def _adjusted(model: PretrainedModel, outputs: dict[str, np.ndarray], count: Map
 
 def classify_cells(
     preset: PretrainedModel,
-    images: Sequence[np.ndarray],  # uint8, (SIDE, SIDE, 3) each, from `bloodcell.data.pixels.pad_to_square`
+    images: Sequence[np.ndarray],  # uint8, (INPUT_SIDE, INPUT_SIDE, 3) each, from `bloodcell.data.pixels.pad_to_square`
     count: Mapping[str, float] | None = None,  # cells of each class in the same sample: label-shift correction
     together: bool = False,  # transductive refinement: these are cells of several kinds from one laboratory
 ) -> pd.DataFrame:
@@ -232,7 +235,7 @@ def classify_cells(
     probabilities[~blank] = _adjusted(preset, cell_outputs, count, together)
     return _named(preset, probabilities, outputs["ood_score"], outputs["nucleus"][:, 2])
 
-
+# %% ../../nbs/pretrained/01_model.ipynb #6042e294
 def _named(preset: PretrainedModel, probabilities: np.ndarray, ood_score: np.ndarray, diameter: np.ndarray) -> pd.DataFrame:
     "The table of `classify_cells`: probabilities (n, classes) are NaN where no nucleus was found."
     classes, blank = np.array(preset.classes), diameter == 0
@@ -262,7 +265,9 @@ class Predictions:
 
     table: pd.DataFrame  # one row per cell: `image`, `cell` (its number in the image), and the columns of `classify_cells`
     problems: dict[str, str]  # what was wrong with the files that could not be read
-    squares: list[np.ndarray | None]  # the picture of each cell that the graph got, uint8 (SIDE, SIDE, 3); None for a field of view
+    squares: list[
+        np.ndarray | None
+    ]  # the picture of each cell that the graph got, uint8 (INPUT_SIDE, INPUT_SIDE, 3); None for a field of view
     boxes: list[tuple[int, int, int] | None]  # left, top and side of each cell that was cut out, in pixels of its image
 
 
@@ -308,7 +313,7 @@ def predict_files(
 
 # %% ../../nbs/pretrained/01_model.ipynb #ac95b8b1
 def make_non_cells(count: int = 48) -> dict[str, list[np.ndarray]]:
-    """Return pictures without a white cell, uint8 (SIDE, SIDE, 3) each: drawn smears of red cells and platelets, and pieces of the two
+    """Return pictures without a white cell, uint8 (INPUT_SIDE, INPUT_SIDE, 3) each: drawn smears of red cells and platelets, and pieces of the two
     photographs that come with scikit-learn."""
     from sklearn.datasets import load_sample_images
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from ..data.nucleus import INPUT_SIDE
 from ..core.config import BloodcellError
 from ..core.runs import redirect_stderr
 
@@ -24,7 +23,9 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # %% ../../nbs/pretrained/00_runtimes.ipynb #c1ade147
 OUTPUT_NAMES = ("probabilities", "ood_score", "nucleus", "features")  # of a pretrained model's graph, which also has `crop` and `class_map`
-Predictor = Callable[[np.ndarray], dict[str, np.ndarray]]  # images (n, SIDE, SIDE, 3), 0-255, to the `OUTPUT_NAMES`, n rows each
+Predictor = Callable[
+    [np.ndarray], dict[str, np.ndarray]
+]  # images (n, INPUT_SIDE, INPUT_SIDE, 3), 0-255, to the `OUTPUT_NAMES`, n rows each
 
 
 def _rows(outputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -99,7 +100,7 @@ def load_predictor(
 # %% ../../nbs/pretrained/00_runtimes.ipynb #749139b8
 def predict_batches(
     answer: Predictor,
-    rows: Any,  # uint8 or float, (n, SIDE, SIDE, 3), 0-255; an array or `bloodcell.data.pixels.RowView`
+    rows: Any,  # uint8 or float, (n, INPUT_SIDE, INPUT_SIDE, 3), 0-255; an array or `bloodcell.data.pixels.RowView`
     batch: int = 2,  # images at a time: their eight orientations fit into a processor's cache
 ) -> dict[str, np.ndarray]:
     "Return the outputs for many images, computed some at a time: n rows each."

@@ -20,13 +20,12 @@ import pandas as pd
 from keras import layers, ops
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
-from tqdm.auto import tqdm
 
 from ..core.config import BloodcellError, atomic_write, rng_for
-from ..core.runs import describe_environment, read_json, write_json, write_table
+from ..core.runs import read_json, describe_environment, write_json, write_table
 from ..data.dataset import Dataset
 from ..data.nucleus import FINDER_VERSION, INPUT_SIDE, N_ORIENTATIONS, orient_crops
-from ..data.pixels import Input, RowView, crop_to_nucleus, pad_to_square
+from ..data.pixels import Input, RowView, crop_to_nucleus
 from ..evaluation import calibration
 from ..evaluation.metrics import summarise_scores
 from ..training.predictions import predictions_table
@@ -34,7 +33,7 @@ from ..models import networks
 from ..models.layers import NucleusCrop, OODScore, OrientationMean, Orientations, Temperature
 from ..models.weights import NoWeights
 from . import export
-from .model import INPUT_MEASURES, MODEL_FILE, PretrainedModel, load_pretrained, measure_cell, read_cell_image
+from .model import INPUT_MEASURES, MODEL_FILE, PretrainedModel, load_pretrained, measure_cell
 from .runtimes import keras_predictor, predict_batches
 from ..training.experiment import MethodResult, register_method
 from ..training.loop import MAX_OVERSAMPLING, save_network
@@ -46,7 +45,7 @@ MODEL_VERSION = "0.2.0"  # of model files: raised whenever weights or outputs ch
 
 
 def assemble_model(
-    network: keras.Sequential,  # crops (n, size, size, 3) to probabilities, from `bloodcell.models.networks.build_network`
+    network: keras.Sequential,  # crops (n, size, size, 3) to probabilities, from `bloodcell.training.loop.build_network`
     crop_factor: float,
     temperature: float = 1.0,
     orientations: int = N_ORIENTATIONS,  # of the crop, whose probabilities are averaged: 1 to 8
@@ -206,7 +205,11 @@ def package_network(recipe: Recipe, data: Dataset, seed: int, folder: Path, need
     )
 
 
-register_method("pretrained", package_network, ("data.nucleus", "data.pixels", "models.layers", "pretrained.train"))
+register_method(
+    "pretrained",
+    package_network,
+    ("data.nucleus", "data.pixels", "data.quality", "evaluation.calibration", "models.layers", "pretrained.model", "pretrained.train"),
+)
 
 # %% ../../nbs/pretrained/02_train.ipynb #5875ff93
 def _write_model(
@@ -266,7 +269,7 @@ def adapt_pretrained(
     folder, train = Path(folder), dataset.rows("train")
     if dataset.images.loc[train, "label"].nunique() < 2:
         raise BloodcellError(f"the training images of {dataset.name} are all of one class: add cells of another one")
-    rows, cut = _pictures(dataset), preset.network.get_layer("crop")
+    rows, cut = dataset.pixels(Input(INPUT_SIDE, "picture"))[np.arange(len(dataset.images))], preset.network.get_layer("crop")
     output = layers.Dense(len(dataset.classes), activation="softmax", dtype="float32")
     start = keras.Input((cut.size, cut.size, 3))
     network = keras.Sequential([start, *preset.inner.layers[:-1], layers.Dropout(0.0), output])
@@ -283,19 +286,6 @@ def adapt_pretrained(
     record = facts | {"environment": describe_environment(), "data": dataset.facts, "test": summarise_scores(table)}
     write_json(record, folder / "record.json")
     return folder / MODEL_FILE
-
-
-def _pictures(dataset: Dataset):
-    "The pictures of all images, (n, SIDE, SIDE, 3): as their data set prescribes, or else as `predict` reads them."
-    if any(entry.preparation for entry, _ in dataset.sites.values()):
-        return dataset.pixels(Input(INPUT_SIDE, "picture"))
-    places = zip(dataset.images["site"], dataset.images["path"], strict=True)
-    return np.stack(
-        [
-            pad_to_square(read_cell_image(dataset.sites[site][1] / path, smallest=1))
-            for site, path in tqdm(places, desc="reading cells", total=len(dataset.images), leave=False)
-        ]
-    )
 
 
 def _before(preset: PretrainedModel, dataset: Dataset, rows) -> dict:

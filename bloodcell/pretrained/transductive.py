@@ -13,7 +13,7 @@ from ..core.config import BloodcellError
 # %% ../../nbs/pretrained/06_transductive.ipynb #b0c338bb
 REFINEMENT_ROUNDS = 4
 REFINEMENT_SPREAD = 0.05  # difference of two cosines that makes one class e times as likely as another
-MIN_TRANSDUCTIVE_CELLS = 40  # cells that explain each other
+MIN_TRANSDUCTIVE_CELLS = 40  # in one batch
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
@@ -21,9 +21,9 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def check_cell_count(cells: int) -> None:
-    "Raise `BloodcellError` where cells are too few to explain each other."
+    "Raise `BloodcellError` if there are too few cells for transductive refinement."
     if cells < MIN_TRANSDUCTIVE_CELLS:
-        raise BloodcellError(f"too few cells to explain each other: {cells}, and {MIN_TRANSDUCTIVE_CELLS} are the least")
+        raise BloodcellError(f"too few cells for transductive refinement: {cells}, at least {MIN_TRANSDUCTIVE_CELLS} are needed")
 
 
 def refine_transductively(

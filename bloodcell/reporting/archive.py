@@ -5,10 +5,9 @@
 # %% auto #0
 __all__ = ['CONTROLS_CHAPTER', 'PROFILE_ORDER', 'FIVE_LABORATORIES', 'OWN_RECIPES', 'results_root', 'save_stored_table',
            'save_stored_figure', 'store_run', 'EnsembleOutcome', 'load_stored_runs', 'load_stored_controls',
-           'select_best_outcomes', 'load_stored_results', 'load_stored_held_out', 'select_equal_length',
-           'select_best_own_recipe', 'build_overview', 'load_stored_ablations', 'load_stored_label_reviews',
-           'load_stored_speeds', 'load_stored_calibration', 'load_stored_claims', 'StoredPretrained',
-           'load_stored_pretrained']
+           'select_best_outcomes', 'load_stored_results', 'load_stored_held_out', 'select_best_own_recipe',
+           'build_overview', 'load_stored_ablations', 'load_stored_label_reviews', 'load_stored_speeds',
+           'load_stored_calibration', 'load_stored_claims', 'StoredPretrained', 'load_stored_pretrained']
 
 # %% ../../nbs/reporting/02_archive.ipynb #d15bb961
 import shutil
@@ -30,8 +29,7 @@ from ..data.dataset import HELD_OUT_PREFIX
 from ..data.catalog import CATALOG
 from ..training.outcomes import Experiment, Outcome, group_outcomes, load_outcomes, read_outcome
 from ..evaluation.cross_lab import REAL_LABORATORIES, score_held_out, review_labels
-from ..evaluation.metrics import summarise_scores
-from ..training.predictions import most_probable_classes, read_predictions, select_split
+from ..training.predictions import most_probable_classes, read_predictions
 from ..papers.registry import ABLATIONS, CROSS_LAB, CROSS_LAB_ENSEMBLE, PAPERS, PRETRAINED, RECIPES, get_recipe, recipe_rank
 from ..training.recipes import Recipe
 from ..core.runs import read_json, write_json, write_table
@@ -71,7 +69,7 @@ def store_run(
     store."""
     folder, where = Path(folder), Path(where or results_root())
     if (folder / MODEL_FILE).is_file():
-        return _store_adapted(folder, where / folder.name)
+        return _store_adapted(folder, where / "adapted" / folder.name)
     found, controls = [one for one in load_outcomes(folder) if one.has_predictions], folder / "records" / f"{CONTROLS_CHAPTER}.json"
     if not found and not controls.is_file():
         raise BloodcellError(f"{folder} holds no finished experiment: run `bloodcell study` or `bloodcell experiment` first")
@@ -85,7 +83,7 @@ def store_run(
     write_json({key: manifest[key] for key in ("data", "profile", "seed", "seeds")}, target / "run.json")
     return [one.key for one in found] + ["controls"] * controls.is_file()
 
-
+# %% ../../nbs/reporting/02_archive.ipynb #744b9f83
 def _is_training_claimed(recipe: Recipe) -> bool:
     "Whether a claim is about training images: of the recipe itself, or of the one it is compared with."
     return any(
@@ -209,22 +207,6 @@ def load_stored_held_out(where: str | Path | None = None) -> list[Outcome]:
     changes = {recipe.name for base, changed in ABLATIONS.items() for recipe in (get_recipe(base), *changed)} - set(OWN_RECIPES)
     return [one for one in select_best_outcomes(FIVE_LABORATORIES, where) if one.has_predictions and one.recipe.name not in changes]
 
-
-def select_equal_length(recipe: str, data: str, protocols: set[str], where: str | Path | None = None) -> dict[str, list[Outcome]]:
-    """A recipe's trained outcomes with each of these protocols, from the longest profile that has them all: splits are compared at one
-    length of training. Empty where there is none."""
-    for facts, outcomes in sorted(
-        load_stored_runs(where).values(), key=lambda run: PROFILE_ORDER.index(run[0]["profile"]["name"]), reverse=True
-    ):
-        found = {
-            protocol: same
-            for (name, protocol), same in group_outcomes([one for one in outcomes if one.status == "run"]).items()
-            if name == recipe and protocol in protocols
-        }
-        if facts["data"] == data and set(found) == protocols:
-            return found
-    return {}
-
 # %% ../../nbs/reporting/02_archive.ipynb #ea35b1c1
 def _select_measurements(claim: Claim, claims: pd.DataFrame) -> pd.DataFrame:
     "The comparable measurements of a claim by the paper's network or, if that was not run, by the first recipe compared with it."
@@ -259,7 +241,7 @@ def select_best_own_recipe(
     held_out: pd.DataFrame,  # from `bloodcell.evaluation.cross_lab.score_held_out`
 ) -> str:
     "Return the recipe among `OWN_RECIPES` with the highest mean macro-F1 in held-out laboratories; empty if none was run."
-    own = held_out[held_out["recipe"].isin(OWN_RECIPES)] if len(held_out) else held_out
+    own = held_out[held_out["recipe"].isin(OWN_RECIPES)]
     return own.groupby("recipe")["macro_f1"].mean().idxmax() if len(own) else ""
 
 
@@ -276,7 +258,7 @@ def build_overview(where: str | Path | None = None) -> pd.DataFrame:
         title = next(one.recipe.title for one in outcomes if one.recipe.name == best)
         rows.append({"recipe": best, "network": title, "paper": "this study", "data": FIVE_LABORATORIES})
     for row in rows:
-        accuracies = held_out.loc[held_out["recipe"] == row["recipe"], "accuracy"] if len(held_out) else held_out
+        accuracies = held_out.loc[held_out["recipe"] == row["recipe"], "accuracy"]
         row["elsewhere"] = accuracies.mean() if len(accuracies) == len(REAL_LABORATORIES) else np.nan
         row["laboratories"] = len(accuracies)
     return pd.DataFrame(rows)

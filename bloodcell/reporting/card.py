@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..pretrained.model import classify_cells, list_pretrained, load_pretrained, make_non_cells
+from ..evaluation.cross_lab import HELD_OUT_COLUMNS
 from ..evaluation.calibration import score_unknown_kinds, expected_calibration_error
 from ..evaluation.metrics import summarise_scores
 from ..training.predictions import select_split, read_predictions
@@ -22,7 +23,7 @@ from ..evaluation.uncertainty import summarise_seeds
 # %% ../../nbs/reporting/03_card.ipynb #e3a8db66
 def score_pretrained(preset: StoredPretrained) -> pd.DataFrame:
     """Return one row per set of test cells, held out or of a laboratory not trained on: the scores of
-    `bloodcell.evaluation.uncertainty.summarise_seeds`, `expected_calibration_error`, the share above the OOD threshold (`out_of_distribution`), and
+    `bloodcell.evaluation.uncertainty.summarise_seeds`, `calibration_error`, the share above the OOD threshold (`out_of_distribution`), and
     `macro_f1_refined`, after transductive refinement."""
     own = select_split(preset.own, "test")
     tables = {f"{site}, held out": own[own["site"] == site] for site in own["site"].unique()} | {
@@ -82,17 +83,8 @@ def load_stored_adapted(where: str | Path | None = None) -> pd.DataFrame:
             }
             | {
                 name: found[name]
-                for name in (
-                    "macro_f1",
-                    "macro_f1_low",
-                    "macro_f1_high",
-                    "accuracy",
-                    "accuracy_low",
-                    "accuracy_high",
-                    "n",
-                    "groups",
-                    "classes",
-                )
+                for name in HELD_OUT_COLUMNS
+                if name not in ("macro_f1_sd", "seeds")  # of one training
             }
         )
     return pd.DataFrame(rows)

@@ -54,7 +54,7 @@ RESULT_COLUMNS = [
     "weights",
 ]
 
-
+# %% ../../nbs/reporting/01_workbench.ipynb #35477de5
 def _facts(same: Sequence[Outcome]) -> dict:
     "What the outcomes of one recipe and protocol have in common."
     record = same[0].record
@@ -135,7 +135,7 @@ def seeds_table(
     ]
     return pd.DataFrame(rows, columns=columns).astype({"n": "Int64", "groups": "Int64", "kept_epoch": "Int64"})
 
-
+# %% ../../nbs/reporting/01_workbench.ipynb #7437281d
 def join_complete_folds(
     found: Sequence[Outcome],  # of protocols `fold-0` and on
 ) -> dict[str, list[pd.DataFrame]]:
@@ -259,7 +259,7 @@ class Study(OpenStudy):
             if one.status == "run"
         ]
         if not tables:
-            print("No network has left chance: there is nothing to say class by class.")
+            print("No network performed better than chance; there are no per-class scores.")
             return None
         columns = ["recipe", "protocol", "seed", "label", "precision", "recall", "f1", "n"]
         table = self.run.table(name, pd.concat(tables, ignore_index=True)[columns])

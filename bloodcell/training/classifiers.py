@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from ..core.config import BloodcellError, lookup
+from ..core.config import lookup
 from .predictions import list_classes, select_split, check_same_images
 
 # %% ../../nbs/training/02_classifiers.ipynb #1b5771c9

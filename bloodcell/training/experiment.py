@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..core.config import file_lock, seed_for
+from ..core.config import file_lock, lookup, seed_for
 from ..core.runs import code_version, describe_environment, keras_backend, write_json, write_table
 from ..data.dataset import Dataset, subsample
 from ..data.splits import count_overlap
@@ -30,11 +30,11 @@ from .recipes import Augmentation, Inference, Recipe
 
 # %% ../../nbs/training/05_experiment.ipynb #d3a3765b
 TRAINING_CODE = {
-    "colour": ("data.nucleus", "data.pixels", "training.classifiers"),
+    "colour": ("data.nucleus", "data.pixels", "data.quality", "training.classifiers"),
     "classifier": ("training.classifiers",),
     "ensemble": ("training.classifiers",),
-    "head": ("data.nucleus", "data.pixels", "models.augment", "models.backbones", "models.networks", "training.loop"),
-    "network": ("data.nucleus", "data.pixels", "models.augment", "models.backbones", "models.networks", "training.loop"),
+    "head": ("data.nucleus", "data.pixels", "data.quality", "models.augment", "models.backbones", "models.networks", "training.loop"),
+    "network": ("data.nucleus", "data.pixels", "data.quality", "models.augment", "models.backbones", "models.networks", "training.loop"),
 }
 
 
@@ -147,7 +147,7 @@ def _combine_members(recipe: Recipe, data: Dataset, seed: int, folder: Path, nee
     images = pd.MultiIndex.from_frame(data.images[["site", "path"]])  # a member may have been trained on more images
     columns = [f"p_{label}" for label in data.classes]
     probabilities = [member.predictions.set_index(["site", "image"]).loc[images, columns].to_numpy() for member in needs]
-    return MethodResult(classifiers.COMBINERS[recipe.network.name](probabilities))
+    return MethodResult(lookup(classifiers.COMBINERS, recipe.network.name, "way to combine")(probabilities))
 
 
 def _fit_colour(recipe: Recipe, data: Dataset, seed: int, folder: Path, needs: Sequence[Outcome]) -> MethodResult:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['MAX_OVERSAMPLING', 'SAVE_EVERY', 'TRAINING_METRICS', 'set_seed', 'Batches', 'TrainingState', 'save_state',
            'load_state', 'find_seed_generators', 'CheckpointCallback', 'build_augmentation', 'F1Score', 'hash_training',
-           'use_precision', 'build_network', 'fit_network', 'predict_rows', 'orient', 'save_network', 'load_network']
+           'use_precision', 'build_network', 'fit_network', 'predict_rows', 'save_network', 'load_network']
 
 # %% ../../nbs/training/03_loop.ipynb #cell3
 import hashlib
@@ -26,10 +26,11 @@ import numpy as np
 import pandas as pd
 
 from ..models.augment import CameraJitter, RandomAffine, StainJitter
-from ..core.config import BloodcellError, atomic_write, rng_for, seed_for
+from ..core.config import BloodcellError, atomic_write, lookup, rng_for, seed_for
+from ..data.nucleus import orient_crops
 from ..data.pixels import RowView
 from .recipes import Recipe
-from ..core.runs import FACTS_FILE, retain_freed_memory
+from ..core.runs import FACTS_FILE, code_version, retain_freed_memory
 from ..models.backbones import weights_hash
 from ..models.networks import NETWORKS
 
@@ -56,7 +57,7 @@ def set_seed(
 
 MAX_OVERSAMPLING = 20  # in an epoch; three images of a rare class cannot stand for it
 
-
+# %% ../../nbs/training/03_loop.ipynb #35477de5
 class Batches(keras.utils.PyDataset):
     "Rows of images or features with their classes, in an order and with an augmentation drawn anew for each epoch."
 
@@ -156,7 +157,9 @@ def load_state(model: keras.Model, file: Path, about: str, epochs: int) -> Train
             best = [arrays[name] for name in sorted((n for n in arrays if n.startswith("best_")), key=lambda n: int(n[5:]))]
             return TrainingState(history, best, about, float(arrays["seconds"]))
     except Exception as error:  # zipfile, NumPy, JSON and Keras each have their own kinds
-        raise BloodcellError(f"{file} is damaged or belongs to another network ({error}): delete it, the training starts anew") from error
+        raise BloodcellError(
+            f"{file} is damaged or belongs to another network ({error}): delete it, and training will start over"
+        ) from error
 
 # %% ../../nbs/training/03_loop.ipynb #cell14
 SAVE_EVERY = 5.0  # seconds; short epochs of a small head would otherwise spend their time on the disk
@@ -262,7 +265,7 @@ def hash_training(
     seed: int,
     strata: np.ndarray | None = None,
 ) -> str:
-    "A hash of all that decides the outcome of a training; the number of epochs only where the learning rate depends on it."
+    "Return a hash of all that decides the outcome of a training, its code included; the number of epochs only if the learning rate depends on it."
     settings = {key: value for key, value in recipe.settings.items() if key != "name"}
     if not recipe.schedule.cosine_decay and not recipe.schedule.averaging:
         settings["schedule"] = settings["schedule"] | {"epochs": ()}
@@ -272,6 +275,7 @@ def hash_training(
         weights_hash(network),
         seed,
         keras.config.backend(),
+        code_version("models.augment", "models.backbones", "models.networks", "training.loop"),
     )
     digest = hashlib.sha256(repr(facts).encode())
     digest.update(source.key.encode() if hasattr(source, "key") else np.ascontiguousarray(source).tobytes())
@@ -320,7 +324,7 @@ def _rate(recipe: Recipe, steps: int):
         0.0, max(steps - rising, 1), alpha=0.0 if schedule.cosine_decay else 1.0, warmup_target=schedule.learning_rate, warmup_steps=rising
     )
 
-
+# %% ../../nbs/training/03_loop.ipynb #2b7f96f8
 def fit_network(
     network: keras.Model,  # with class probabilities as its output; ends with its best weights
     recipe: Recipe,  # its augmentation, optimiser, loss, batches and epochs
@@ -354,7 +358,7 @@ def fit_network(
     )
     rate = _rate(recipe, len(batches()) * epochs)
     optimizer = keras.optimizers.Adam(rate, epsilon=schedule.epsilon, use_ema=bool(schedule.averaging), ema_momentum=schedule.averaging)
-    model.compile(optimizer, schedule.loss, metrics=[TRAINING_METRICS[name]() for name in schedule.metrics])
+    model.compile(optimizer, schedule.loss, metrics=[lookup(TRAINING_METRICS, name, "metric")() for name in schedule.metrics])
     model.optimizer.build(model.trainable_variables)  # otherwise TensorFlow traces the first step twice
     state = load_state(model, file, about, epochs)
     done = len(state.history)
@@ -383,21 +387,13 @@ def predict_rows(
 ) -> np.ndarray:
     "Class probabilities of these rows: float32, (n, classes)."
     parts = [source[rows[start : start + batch_size]] for start in range(0, len(rows), batch_size)]
-    return np.concatenate([np.mean([_classify(network, images) for images in orient(part, orientations)], axis=0) for part in parts])
+    return np.concatenate(
+        [np.mean([_classify(network, images) for images in (orient_crops(part) if orientations > 1 else [part])], axis=0) for part in parts]
+    )
 
 
 def _classify(network: keras.Model, images: np.ndarray) -> np.ndarray:
     return keras.ops.convert_to_numpy(network.predict_on_batch(images))
-
-
-def orient(
-    images: np.ndarray,  # square images (n, size, size, channels); with one orientation any inputs
-    count: int,  # 1 to 8
-) -> list[np.ndarray]:
-    "The images in the orientations that need no resampling; the first is the image as it is."
-    if count == 1:
-        return [images]
-    return [np.rot90(mirrored, turns, axes=(1, 2)) for mirrored in (images, images[:, :, ::-1]) for turns in range(4)][:count]
 
 # %% ../../nbs/training/03_loop.ipynb #cell38
 def save_network(network: keras.Model, file: str | Path, **facts: object) -> None:

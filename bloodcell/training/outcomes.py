@@ -7,7 +7,7 @@ __all__ = ['AT_CHANCE', 'SCHEMA', 'Experiment', 'Outcome', 'make_extent', 'group
 
 # %% ../../nbs/training/04_outcomes.ipynb #bc2b03bb
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 

@@ -69,14 +69,14 @@ def select_split(table: pd.DataFrame, split: str) -> pd.DataFrame:
     return table[table["split"] == split].reset_index(drop=True)
 
 
-def check_same_images(tables: Sequence[pd.DataFrame], names: Sequence[str]) -> None:
-    "Raise `BloodcellError` where the tables are not about the same test images: their numbers cannot stand side by side."
-    first = set(select_split(tables[0], "test")["image"])
-    for table, name in zip(tables, names, strict=True):
-        other = set(select_split(table, "test")["image"])
+def check_same_images(tables: Sequence[pd.DataFrame], names: Sequence[str], split: str = "test") -> None:
+    "Raise `BloodcellError` if the tables are not about the same images of a split (`all` for every image), or group them differently."
+    parts = [table if split == "all" else select_split(table, split) for table in tables]
+    first, *others = (set(part[["image", "group"]].itertuples(index=False, name=None)) for part in parts)
+    for other, name in zip(others, names[1:], strict=True):
         if other != first:
             raise BloodcellError(
-                f"the predictions {name} are about other test images than {names[0]} ({len(other - first)} more, "
+                f"the predictions {name} are about other {split} images than {names[0]} ({len(other - first)} more, "
                 f"{len(first - other)} fewer): "
                 "compare models on one split"
             )

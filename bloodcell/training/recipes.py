@@ -81,7 +81,7 @@ class PaperInfo:
     readings: str = ""  # what the paper leaves open and how it is read here
     images: int | None = None  # images that the paper trained and tested with; None where it does not say
     epochs: int | None = None  # epochs that the paper trained for
-    compared_with: str = ""  # recipe whose claims this one's results stand beside
+    compared_with: str = ""  # recipe whose claims this one's results are compared with
     deviation: str = ""  # in what it deviates from that recipe
     substitute_for: str = ""  # recipe that this one replaces where its weights or hours are missing
 
@@ -228,4 +228,4 @@ def recipe_from_dict(
     try:
         return _rebuild(Recipe, content)
     except (TypeError, AttributeError, KeyError, ValueError) as error:
-        raise BloodcellError(f"this is no recipe of bloodcell ({error}): the record is damaged or of another version") from error
+        raise BloodcellError(f"this is not a valid bloodcell recipe ({error}): the record is damaged or of another version") from error
