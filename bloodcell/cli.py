@@ -314,14 +314,14 @@ def experiment_command(
     from bloodcell.pretrained import train  # noqa: F401  # adds its method of experiments
     from bloodcell.training.experiment import discard_record, outcome_folder, run_experiment
     from bloodcell.reporting.plan import list_protocols
-    from bloodcell.data.splits import FOLD_PREFIX, SECOND_ACQUISITION, is_extra_protocol
+    from bloodcell.data.splits import FOLD_PREFIX, PAIRED_PREFIX, SECOND_ACQUISITION, is_extra_protocol
 
     wanted = get_recipe(recipe)
     check_request(profile, training)
     if protocol not in (known := list_protocols(wanted, catalog.parse_data_names(data))) and not is_extra_protocol(protocol):
         raise BloodcellError(
             f"{recipe} has no protocol {protocol!r} on {data}: choose one of "
-            f"{', '.join(known) or 'those of several data sets, such as pbc+lisc'}, {FOLD_PREFIX}<number>, {SECOND_ACQUISITION}"
+            f"{', '.join(known) or 'those of several data sets, such as pbc+lisc'}, {FOLD_PREFIX}<number>, {PAIRED_PREFIX}<number>, {SECOND_ACQUISITION}"
         )
     opened = _open(data, profile, seed, out, 0)
     split, scaled = prepare_dataset(opened).split_by(protocol), scale_recipe(wanted, opened.profile)
