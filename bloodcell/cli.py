@@ -490,7 +490,7 @@ def originals_command(
     chosen = listed[(listed["problem"] == "") & (listed["part"] == part if part else True)]["path"].tolist()
     if not chosen:
         raise BloodcellError(f"{root} has no part {part!r}: choose TRAIN or TEST")
-    belongs = provenance.assign_fields([path.stem for path in files], provenance.find_overlaps(files))
+    belongs = provenance.assign_fields(files)
     table = provenance.build_originals(root, chosen, files, belongs)
     labels = folder.parent / "labels.csv"
     single = [provenance.select_labelled_photographs(pd.read_csv(labels), belongs, catalog.WHITE_CELLS)] if labels.is_file() else []
