@@ -531,13 +531,17 @@ MAX_LISTED_GROUPS = 20
 def audit_command(
     data: Annotated[str, typer.Argument(help="a data set of the catalogue, a folder, or a CSV of path, label and group")],
     out: Annotated[str, typer.Option(help="folder for the tables; by default runs/audit-<data> here")] = "",
+    group_from: Annotated[
+        str, typer.Option(help="regular expression whose first group, in the file name, names the slide or patient, such as '^(S[0-9]+)_'")
+    ] = "",
 ) -> None:
-    "Look for duplicates, contradictory labels, batches, confounders and outliers; write the tables, an exclusion list and a datasheet."
+    """Search for duplicates, overlapping fields, contradictory labels, batches, confounders and outliers; write the tables, an exclusion
+    list, the images with their groups, and a datasheet."""
     from bloodcell.data.dataset import audit_data
     from bloodcell.data.catalog import find_data
     from bloodcell.reporting.checklists import make_datasheet
 
-    found, root = audit_data(_absolute(data))
+    found, root = audit_data(_absolute(data), group_from)
     folder = Path(out).expanduser().absolute() if out else Path.cwd() / "runs" / f"audit-{Path(data).stem}"
     found.write(folder, root)
     (folder / "DATASHEET.md").write_text(make_datasheet(find_data(_absolute(data))[0], found), encoding="utf-8")

@@ -108,7 +108,7 @@ class Profile:
 
 PROFILES = {
     "smoke": Profile(
-        "smoke", 1, 2, 10, 240, 48, ("MobileNetV2",), False, True, "seconds: proves that a chapter runs; its numbers mean nothing"
+        "smoke", 1, 2, 10, 240, 48, ("MobileNetV2",), False, True, "seconds: checks that a chapter runs; its numbers mean nothing"
     ),
     "quick": Profile(
         "quick",

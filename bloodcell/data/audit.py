@@ -17,6 +17,7 @@ from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.tree import DecisionTreeClassifier
 
 from .duplicates import group_duplicates, find_duplicates, join_groups
+from .overlaps import find_overlaps
 from ..core.runs import write_table
 
 # %% ../../nbs/data/04_audit.ipynb #cell6
@@ -99,6 +100,7 @@ class Audit:
     images: pd.DataFrame
     excluded: pd.DataFrame
     pairs: pd.DataFrame
+    overlapping: pd.DataFrame
     batches: pd.DataFrame
     confounders: pd.DataFrame
     outliers: pd.DataFrame
@@ -123,9 +125,12 @@ class Audit:
         return group_duplicates(self.pairs)
 
     def cleaned(self, root: str | Path) -> pd.DataFrame:
-        "The images that are not excluded: absolute `path`, `label`, `group`."
+        "Return the images that are not excluded: absolute `path`, `label`, `group` (empty for an image without a known group)."
         kept = self.images[~self.images["path"].isin(self.exclusions["path"])]
-        return kept.assign(path=[str(Path(root) / path) for path in kept["path"]])[["path", "label", "group"]]
+        alone = ~kept["group"].duplicated(keep=False) & (kept["group"] == kept["sha256"].str[:16])
+        return kept.assign(group=kept["group"].mask(alone, ""), path=[str(Path(root) / path) for path in kept["path"]])[
+            ["path", "label", "group"]
+        ]
 
     def summary(self) -> pd.DataFrame:
         "What was found, as counts."
@@ -134,6 +139,7 @@ class Audit:
         found |= {f"pairs: {kind}": int(kinds.get(kind, 0)) for kind in ("same file", "same pixels", "nearly the same")}
         found |= {
             "pairs with two labels": int((~self.pairs["labels_agree"].astype(bool)).sum()),
+            "pairs that show a part of one field": len(self.overlapping),
             "batches": len(self.batches),
             "out of focus, dark, bright or clipped": self.outliers["path"].nunique(),
             "on the exclusion list": len(self.exclusions),
@@ -146,6 +152,7 @@ class Audit:
             "summary": self.summary(),
             "excluded": self.excluded[["path", "label", "problem"]],
             "pairs": self.pairs,
+            "overlaps": self.overlapping,
             "duplicate_groups": self.duplicate_groups,
             "batches": self.batches,
             "confounders": self.confounders,
@@ -162,8 +169,10 @@ def audit_images(
     excluded: pd.DataFrame,  # the files excluded
     root: str | Path,  # the folder the paths are relative to
     pairs: pd.DataFrame | None = None,  # from `find_duplicates`, where they are known already
+    overlapping: pd.DataFrame | None = None,  # from `bloodcell.data.overlaps.find_overlaps`, where they are known already
 ) -> Audit:
-    "Look for duplicates, contradictory labels, batches, confounders and outliers."
+    "Search for duplicates, overlapping fields, contradictory labels, batches, confounders and outliers."
     pairs = find_duplicates(images, root) if pairs is None else pairs
-    images = join_groups(images, pairs)
-    return Audit(images, excluded, pairs, find_batches(images), find_confounders(images), find_outliers(images))
+    overlapping = find_overlaps(images, root) if overlapping is None else overlapping
+    images = join_groups(join_groups(images, pairs), overlapping)
+    return Audit(images, excluded, pairs, overlapping, find_batches(images), find_confounders(images), find_outliers(images))

@@ -5,13 +5,14 @@
 # %% auto #0
 __all__ = ['CLASSES', 'WHITE_CELLS', 'PACKAGE_FOLDER', 'CATALOG', 'SYNTHETIC_FOLDER', 'PUBLISHED_HASHES', 'ten_class_labels',
            'CatalogEntry', 'entry_from_folder', 'entry_from_csv', 'parse_data_names', 'find_data', 'read_listed_paths',
-           'read_originals', 'mask_path', 'scan_folder', 'content_hash']
+           'name_groups', 'read_originals', 'group_by_name', 'hash_paths', 'read_known_overlaps', 'gives_groups',
+           'mask_path', 'scan_folder', 'content_hash']
 
 # %% ../../nbs/data/00_catalog.ipynb #cell3
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,7 +44,9 @@ class CatalogEntry:
     a table in this package that says which images belong together; `listing` a table with path, label and group, of one's own, of the
     archive (relative to its root) or of this package, in place of folders; `folder` is where the archive lies, if not under the set's name;
     `masks` is a folder with a PNG for each image, white where the cell is; `preparation` changes `bloodcell.data.pixels.Input` for every
-    network alike; `doubtful` names classes many of whose labels are wrong."""
+    network alike; `doubtful` names classes many of whose labels are wrong; `overlaps` names a table in this package with the pairs of images that
+    show a part of one field, by the hash of the paths that were searched; `keeps_split` says that the split was drawn, and networks were
+    trained with it, before overlaps were searched: overlapping test images are then left out, and no image moves to another part."""
 
     name: str
     title: str
@@ -65,6 +68,8 @@ class CatalogEntry:
     validation_part: str = ""
     test_part: str = ""
     doubtful: tuple[str, ...] = ()
+    overlaps: Mapping[str, str] = field(default_factory=dict)
+    keeps_split: bool = False
     unit: str = "group"  # what the images of a group show together, in the singular
     note: str = ""
 
@@ -107,7 +112,9 @@ _OF_THE_PAPERS = (
         "CC BY 4.0",
         "Acevedo et al. 2020, Data in Brief 30, 105474, doi 10.17632/snkd93bnjr.1",
         **_PBC_LAYOUT,
-        note="The set does not say which images show the same cell or patient; only images that show the same picture are grouped.",
+        overlaps={"e2f17af9eedca096": "pbc_overlaps.csv"},
+        keeps_split=True,
+        note="The set does not say which images show the same cell, slide or patient. Copies and overlapping fields are searched and grouped.",
     ),
     CatalogEntry(
         "kaggle",
@@ -137,6 +144,7 @@ _OF_THE_PAPERS = (
         not_used={"mixt": "shows cells of several classes"},
         masks="output",
         preparation={"view": "cell", "contrast": True},
+        overlaps={"d09f76c31d3e1e37": "lisc_overlaps.csv"},
         note="Whole fields of view with one labelled cell each; the masks in `output/` say where it is. Every network gets the cell "
         "cut out with its mask, "
         "its contrast stretched: at 60 px a whole field differs from plain grey by 4 levels of 255 (SD), and nothing is learned "
@@ -359,9 +367,9 @@ def _match(pattern: str, path: str) -> str:
     return found[1] if found else ""
 
 
-def _named_groups(entry: CatalogEntry, paths: pd.Series) -> pd.Series:
-    "What the data set says belongs together: from its table or its file names; empty where it says nothing."
-    if entry.groups or entry.listing:
+def name_groups(entry: CatalogEntry, paths: pd.Series) -> pd.Series:
+    "Return the group of each path as the data set gives it, in its table or in its file names; empty where it says nothing."
+    if entry.groups or entry.listing and not entry.group:
         table = _read_listing(Path(entry.listing)) if entry.listing else read_originals(entry)
         return paths.map(dict(zip(table["path"], table["group"], strict=True))).fillna("")
     return paths.map(lambda path: _match(entry.group, path))
@@ -373,6 +381,40 @@ def read_originals(
     """Which photograph each image was made from: `path`, `original`, `group` (the field), and how sure it is; made by
     `bloodcell.data.provenance`."""
     return pd.read_csv(PACKAGE_FOLDER / "data" / entry.groups, keep_default_na=False)
+
+
+def group_by_name(entry: CatalogEntry, pattern: str) -> CatalogEntry:
+    "Return the entry with groups read from file names. Raises `BloodcellError` where the pattern is invalid or has no group."
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise BloodcellError(f"invalid regular expression {pattern!r}: {error}") from error
+    if not groups:
+        raise BloodcellError(
+            f"the regular expression {pattern!r} has no group: put the part that names the slide or patient into parentheses"
+        )
+    return replace(entry, group=pattern, groups="")
+
+
+def hash_paths(paths: Sequence[str]) -> str:
+    "Return 16 hexadecimal digits for a set of paths."
+    return hashlib.sha256("\n".join(sorted(paths)).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def read_known_overlaps(
+    entry: CatalogEntry,
+    paths: Sequence[str],  # of all usable images
+) -> pd.DataFrame | None:
+    "Return the pairs of these images that `bloodcell.data.overlaps.find_overlaps` found, or None where the package has no table for them."
+    table = entry.overlaps.get(hash_paths(paths))
+    return None if table is None else pd.read_csv(PACKAGE_FOLDER / "data" / table, keep_default_na=False)
+
+
+def gives_groups(entry: CatalogEntry) -> bool:
+    "Return whether the data set itself says which images belong together: in its table, in its file names, or by a table of originals."
+    if entry.group or entry.groups or not entry.listing:
+        return bool(entry.group or entry.groups)
+    return bool(_read_listing(Path(entry.listing))["group"].ne("").any())
 
 
 def mask_path(entry: CatalogEntry, path: str) -> str:
@@ -408,7 +450,7 @@ def scan_folder(
     manifest["subclass"] = codes.map(lambda code: entry.subclasses.get(code, ""))
     manifest["bytes"], manifest["sha256"], manifest["site"] = size, digest, entry.name
     manifest["mask"], manifest["problem"] = _masks(entry, root, manifest)
-    named = _named_groups(entry, manifest["path"])
+    named = name_groups(entry, manifest["path"])
     manifest["group"] = named.where(named != "", manifest["sha256"].str[:16])
     columns = ["path", "label", "subclass", "site", "part", "group", "bytes", "sha256", "mask", "problem"]
     return manifest[columns].sort_values("path", ignore_index=True)

@@ -68,7 +68,7 @@ def _neighbours(descriptors: np.ndarray) -> np.ndarray:
     "Return the numbers of the nearest features of each feature: int, (n, 9), itself among them."
     cv2.setRNGSeed(0)
     count = min(NEIGHBOURS + 1, len(descriptors))
-    tree = cv2.flann_Index(descriptors, {"algorithm": 1, "trees": 4})
+    tree = cv2.flann_Index(descriptors, {"algorithm": 1, "trees": 4})  # type: ignore[attr-defined]
     starts = tqdm(range(0, len(descriptors), 10_000), desc="comparing features", leave=False)
     return np.concatenate([tree.knnSearch(descriptors[start : start + 10_000], count, params={"checks": 48})[0] for start in starts])
 
@@ -134,7 +134,7 @@ def correlate_shift(
     return float(np.nan_to_num(correlation, posinf=0, neginf=0).max()), share
 
 # %% ../../nbs/data/11_overlaps.ipynb #ov12
-OVERLAP_COLUMNS = ["first", "second", "first_label", "second_label", "matches", "correlation", "detail", "share"]
+OVERLAP_COLUMNS = ["first", "second", "first_label", "second_label", "matches", "correlation", "detail", "share", "dx", "dy"]
 
 
 def _read_features(paths: Sequence[Path]) -> tuple[list[np.ndarray], list[Features]]:
@@ -150,16 +150,17 @@ def find_overlaps(
     root: str | Path,  # the folder that the paths are relative to
 ) -> pd.DataFrame:
     """Return pairs of images that show a part of the same field: `first`, `second` (paths), their labels, `matches` (features that agree),
-    `correlation` and `detail` (0 to 1) of the common area, and its `share` of the smaller image (0.1 to 1). An image that is turned or
+    `correlation` and `detail` (0 to 1) of the common area, its `share` of the smaller image (0.1 to 1), and the shift `dx`, `dy` from a
+    point of the first image to the same point of the second (pixels, where the shorter side has at most `SHORTER_SIDE`). An image that is turned or
     mirrored is not found here."""
     paths, labels, rows = images["path"].tolist(), images["label"].tolist(), []
     grey, features = _read_features([Path(root) / path for path in paths])
     proposed = propose_shifts(features)
     for pair in tqdm(proposed.itertuples(), total=len(proposed), desc="comparing fields", leave=False):
-        both = grey[pair.first], grey[pair.second]
-        correlation, share = correlate_shift(*both, pair.dx, pair.dy)
-        detail = correlate_shift(*map(filter_detail, both), pair.dx, pair.dy)[0] if correlation >= RULES[0][1] else 0.0
+        first, second, shift = grey[pair.first], grey[pair.second], (pair.dx, pair.dy)
+        correlation, share = correlate_shift(first, second, *shift)
+        detail = correlate_shift(filter_detail(first), filter_detail(second), *shift)[0] if correlation >= RULES[0][1] else 0.0
         if any(pair.matches >= matches and correlation >= low and detail >= fine for matches, low, fine in RULES):
             names = [part[place] for part in (paths, labels) for place in (pair.first, pair.second)]
-            rows.append((*names, pair.matches, *(round(value, 4) for value in (correlation, detail, share))))
+            rows.append((*names, pair.matches, *(round(value, 4) for value in (correlation, detail, share)), *shift))
     return pd.DataFrame(rows, columns=OVERLAP_COLUMNS)

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['CONTROLS_CHAPTER', 'PROFILE_ORDER', 'FIVE_LABORATORIES', 'OWN_RECIPES', 'results_root', 'save_stored_table',
-           'save_stored_figure', 'store_run', 'EnsembleOutcome', 'load_stored_runs', 'load_stored_controls',
-           'select_best_outcomes', 'load_stored_results', 'load_stored_held_out', 'select_best_own_recipe',
-           'build_overview', 'load_stored_ablations', 'load_stored_label_reviews', 'load_stored_speeds',
-           'load_stored_calibration', 'load_stored_claims', 'StoredPretrained', 'load_stored_pretrained']
+           'save_stored_figure', 'store_run', 'correct_overlaps', 'StoredOutcome', 'EnsembleOutcome',
+           'load_stored_runs', 'load_stored_controls', 'select_best_outcomes', 'load_stored_results',
+           'load_stored_held_out', 'select_best_own_recipe', 'build_overview', 'load_stored_ablations',
+           'load_stored_label_reviews', 'load_stored_speeds', 'load_stored_calibration', 'load_stored_claims',
+           'StoredPretrained', 'load_stored_pretrained']
 
 # %% ../../nbs/reporting/02_archive.ipynb #d15bb961
 import shutil
@@ -128,6 +129,45 @@ def _store_adapted(folder: Path, target: Path) -> list[str]:
     shutil.copyfile(folder / "record.json", target / "record.json")
     return ["adapted model", *(f"evaluation on {name}" for name in _store_evaluations(folder, target))]
 
+# %% ../../nbs/reporting/02_archive.ipynb #corr1
+@cache
+def _read_corrections(root: Path) -> tuple[dict[str, str], dict[tuple[str, str], frozenset[tuple[str, str]]]]:
+    "Return the group of each image whose group has changed, and, by run and protocol, the images (with their part) that are left out."
+    groups, left_out = root / "groups.csv", root / "left_out.csv"
+    changed = dict(pd.read_csv(groups, dtype="str").itertuples(index=False, name=None)) if groups.is_file() else {}
+    rows = pd.read_csv(left_out, dtype="str").groupby(["run", "protocol"]) if left_out.is_file() else ()
+    return changed, {key: frozenset(zip(table["image"], table["split"], strict=True)) for key, table in rows}
+
+
+def correct_overlaps(
+    table: pd.DataFrame,  # stored predictions
+    run: Path,  # the folder of the stored run
+    protocol: str = "",
+) -> pd.DataFrame:
+    "Return the predictions with the groups that are known now, without the images that overlap with training images of the run."
+    groups, left_out = _read_corrections(run.parent)
+    gone = left_out.get((run.name, protocol), frozenset())
+    kept = table[[place not in gone for place in zip(table["image"], table["split"], strict=True)]] if gone else table
+    return kept.assign(group=kept["image"].map(groups).fillna(kept["group"])).reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class StoredOutcome(Outcome):
+    "An outcome of the archive."
+
+    @property
+    def run(self) -> Path:
+        "The folder of the stored run."
+        return self.folder.parents[3]
+
+    def read_predictions(self) -> pd.DataFrame:
+        "Read the predictions table, corrected for overlaps that were found after the run."
+        return correct_overlaps(super().read_predictions(), self.run, self.protocol)
+
+
+def _read_stored(run: Path) -> list[Outcome]:
+    return [StoredOutcome(one.recipe, one.protocol, one.seed, one.folder) for one in load_outcomes(run)]
+
 # %% ../../nbs/reporting/02_archive.ipynb #6f58fd56
 @dataclass(frozen=True)
 class EnsembleOutcome(Outcome):
@@ -155,7 +195,7 @@ def _joined(outcomes: Sequence[Outcome]) -> list[EnsembleOutcome]:
 def load_stored_runs(where: str | Path | None = None) -> dict[str, tuple[dict, list[Outcome]]]:
     "Name of each stored run: what it is about, and its outcomes, with those that can be computed from them."
     runs = {
-        file.parent.name: (read_json(file), load_outcomes(file.parent)) for file in sorted(Path(where or results_root()).glob("*/run.json"))
+        file.parent.name: (read_json(file), _read_stored(file.parent)) for file in sorted(Path(where or results_root()).glob("*/run.json"))
     }
     return {name: (facts, [*outcomes, *_joined(outcomes)]) for name, (facts, outcomes) in runs.items()}
 
@@ -398,10 +438,18 @@ def load_stored_pretrained(where: str | Path | None = None) -> StoredPretrained 
     files = sorted(Path(where or results_root()).glob(f"*/experiments/{PRETRAINED.name}/*/s*/record.json"))
     if not files:
         return None
-    outcome = read_outcome(files[0].parent)
+    found = read_outcome(files[0].parent)
+    outcome = StoredOutcome(found.recipe, found.protocol, found.seed, found.folder)
     places = {path.parent.name: path.parent for path in sorted(outcome.folder.glob("evaluations/*/predictions.csv.xz"))}
     return StoredPretrained(
         outcome,
-        {data: (read_predictions(place / "predictions.csv.xz"), pd.read_csv(place / "unknown.csv.xz")) for data, place in places.items()},
-        {data: read_predictions(file) for data, place in places.items() if (file := place / "refined.csv.xz").is_file()},
+        {
+            data: (correct_overlaps(read_predictions(place / "predictions.csv.xz"), outcome.run), pd.read_csv(place / "unknown.csv.xz"))
+            for data, place in places.items()
+        },
+        {
+            data: correct_overlaps(read_predictions(file), outcome.run)
+            for data, place in places.items()
+            if (file := place / "refined.csv.xz").is_file()
+        },
     )

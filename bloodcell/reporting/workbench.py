@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SCORE_COLUMNS', 'RESULT_COLUMNS', 'results_table', 'seeds_table', 'join_complete_folds', 'folds_table',
-           'format_table', 'OpenStudy', 'Study', 'outcome_title', 'open_study']
+           'format_table', 'OpenStudy', 'Study', 'outcome_title', 'describe_groups', 'open_study']
 
 # %% ../../nbs/reporting/01_workbench.ipynb #cell3
 import hashlib
@@ -19,6 +19,7 @@ from pandas.io.formats.style import Styler
 from ..plots import charts
 from ..evaluation import metrics, uncertainty
 from ..training.predictions import select_split
+from ..data import catalog
 from ..data.dataset import Dataset, prepare_dataset
 from ..training.outcomes import AT_CHANCE, Outcome, group_outcomes, load_outcomes
 from .plan import list_skipped_recipes, collect_outcomes
@@ -301,6 +302,23 @@ def _and_seeds(same: Sequence[Outcome]) -> str:
     return "" if len(same) == 1 else f" (seed {same[0].seed}; {len(same) - 1} more paler)"
 
 
+def describe_groups(dataset: Dataset) -> str:
+    "Return sentences that say which images are kept together, and what the data set does not say."
+    images, sizes = dataset.images, dataset.images.groupby("group").size()
+    if dataset.gives_groups:
+        return f"{len(images):,} images in {len(sizes):,} groups, which stay in one part of the split."
+    joined = sizes[sizes > 1]
+    words = (
+        f"{len(images):,} images. The data set names no slide or patient, so images of one slide or patient can be in training and test. "
+        f"A search for copies and overlapping fields joined {joined.sum():,} images into {len(joined):,} groups, which stay in one part."
+    )
+    if dataset.entry.name in catalog.CATALOG:
+        return words
+    return (
+        f"{words} Name the groups in a CSV with the columns path, label and group, or with `bloodcell audit FOLDER --group-from PATTERN`."
+    )
+
+
 def open_study(
     data: str,  # name of a data set, or the path of a folder or CSV
     profile: str = "smoke",  # a key of `PROFILES`
@@ -312,12 +330,9 @@ def open_study(
     charts.use_theme()
     run = open_run(data, profile, seed, out, seeds)
     dataset = prepare_dataset(run)
-    print(
-        f"{dataset.title}: {len(dataset.images):,} images in {dataset.images['group'].nunique():,} groups, {len(dataset.classes)} "
-        f"classes. {dataset.entry.note}"
-    )
+    print(f"{dataset.title}, {len(dataset.classes)} classes: {describe_groups(dataset)} {dataset.entry.note}".strip())
     machine = describe_environment()
     print(f"Device: {', '.join(machine['gpus']) or machine['cpu']}; Keras on {machine['keras_backend']}.")
     if run.profile.name == "smoke":
-        print("A smoke run: its numbers prove that the code runs, and nothing else.")
+        print("A smoke run: its numbers show that the code runs, and nothing else.")
     return Study(run, dataset)

@@ -61,6 +61,10 @@ class Outcome(Experiment):
     @cached_property
     def predictions(self) -> pd.DataFrame:
         "The predictions table of all images."
+        return self.read_predictions()
+
+    def read_predictions(self) -> pd.DataFrame:
+        "Read the predictions table from the folder. Raises `BloodcellError` where it is damaged."
         file = self.folder / "predictions.csv"
         return read_predictions(file if file.is_file() else f"{file}.xz")  # stored results are compressed
 
