@@ -4,6 +4,7 @@ beside the stored results (what was found where, and how many planted overlaps a
     python workflow/overlaps.py
 """
 
+import argparse
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from PIL import Image
 from bloodcell.core.runs import write_table
 from bloodcell.data import catalog, dataset, quality, splits
 from bloodcell.data.overlaps import find_overlaps
-from bloodcell.reporting.archive import save_stored_table
+from bloodcell.reporting.archive import results_root
 
 SHIPPED = ("pbc", "lisc")  # data sets whose pairs are in the package
 SIDE, PBC_SIDE = 363, 160  # pixels of a planted image, before and after it is brought to the size of PBC's copies
@@ -94,5 +95,8 @@ def measure_recall() -> pd.DataFrame:
 
 
 if __name__ == "__main__":
-    save_stored_table("overlaps", pd.DataFrame([search(name) for name in ("pbc", "lisc", "bccd", "raabin", "deepapl")]))
-    save_stored_table("overlaps_planted", measure_recall())
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    write_table(
+        pd.DataFrame([search(name) for name in ("pbc", "lisc", "bccd", "raabin", "deepapl")]), results_root() / "overlaps/found.csv"
+    )
+    write_table(measure_recall(), results_root() / "overlaps/planted.csv")

@@ -5,6 +5,7 @@ small. `make results` runs the two notebooks that show the stored results, write
 and brings the boxes on real cells in the study's chapters up to date.
 """
 
+import argparse
 import ast
 import base64
 import io
@@ -129,7 +130,9 @@ def readme() -> str:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] != ["results"]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", nargs="?", choices=["results"], help="only the stored results; by default the study's chapters too")
+    if not parser.parse_args().what:
         refresh_study(run_study())
         library = {path for path in NBS.rglob("*.ipynb") if path.parent.name not in ("study", ".ipynb_checkpoints")}
         with ThreadPoolExecutor(2) as pool:

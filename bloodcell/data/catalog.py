@@ -403,10 +403,10 @@ def hash_paths(paths: Sequence[str]) -> str:
 
 def read_known_overlaps(
     entry: CatalogEntry,
-    paths: Sequence[str],  # of all usable images
+    paths: Sequence[str] | None = None,  # of all usable images; default: those that were searched first
 ) -> pd.DataFrame | None:
     "Return the pairs of these images that `bloodcell.data.overlaps.find_overlaps` found, or None where the package has no table for them."
-    table = entry.overlaps.get(hash_paths(paths))
+    table = next(iter(entry.overlaps.values()), None) if paths is None else entry.overlaps.get(hash_paths(paths))
     return None if table is None else pd.read_csv(PACKAGE_FOLDER / "data" / table, keep_default_na=False)
 
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['HELD_OUT_COLUMNS', 'REAL_LABORATORIES', 'measure_laboratories', 'summarise_laboratories', 'score_held_out',
-           'select_by_other_laboratories', 'tabulate_by_laboratory', 'score_with_class_prior', 'score_ensembles',
+           'interval_over_laboratories', 'tabulate_by_laboratory', 'score_with_class_prior', 'score_ensembles',
            'review_labels', 'predict_other_dataset', 'find_other_laboratories', 'score_other_laboratories']
 
 # %% ../../nbs/evaluation/04_cross_lab.ipynb #cell3
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 from tqdm.auto import tqdm
 
 from ..data.nucleus import measure_nucleus
@@ -87,15 +88,16 @@ def _macro_f1(tables: Sequence[pd.DataFrame]) -> float:
     return float(macro_from_counts(counts, counts[0].sum(axis=1) >= MIN_CLASS_CELLS)[:, 2].mean())
 
 # %% ../../nbs/evaluation/04_cross_lab.ipynb #5d0ac5cc
-def select_by_other_laboratories(
-    table: pd.DataFrame,  # from `score_held_out`
-) -> pd.DataFrame:
-    """One row per site left out: of the recipes run at every site, the one with the highest mean macro-F1 at the other sites (`others`),
-    and its row of the table. Empty where no recipe was run at every site."""
-    scores = table.pivot(index="recipe", columns="left_out", values="macro_f1").dropna()
-    others = {site: scores.drop(columns=site).mean(axis=1) for site in (scores.columns if len(scores) else ())}
-    best = pd.DataFrame([(site, mean.idxmax(), mean.max()) for site, mean in others.items()], columns=["left_out", "recipe", "others"])
-    return best.merge(table, on=["left_out", "recipe"])
+def interval_over_laboratories(
+    values: Sequence[float],  # one score per laboratory, 0 to 1
+) -> dict[str, float]:
+    """Return the `mean` of the scores, its 95 % interval (`low`, `high`), and the 95 % prediction interval of the score in one more laboratory
+    (`new_low`, `new_high`), cut to 0 to 1. NaN for fewer than two laboratories."""
+    scores = np.asarray(values, float)
+    n, mean = len(scores), float(scores.mean())
+    half = stdtrit(n - 1, 0.975) * scores.std(ddof=1) / np.sqrt(n) if n > 1 else np.nan
+    ends = {"low": mean - half, "high": mean + half, "new_low": mean - half * np.sqrt(n + 1), "new_high": mean + half * np.sqrt(n + 1)}
+    return {"mean": mean} | {name: float(np.clip(value, 0, 1)) for name, value in ends.items()}
 
 # %% ../../nbs/evaluation/04_cross_lab.ipynb #7c0d25e7
 def tabulate_by_laboratory(

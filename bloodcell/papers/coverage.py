@@ -12,44 +12,57 @@ from dataclasses import dataclass
 import pandas as pd
 
 from ..training.outcomes import Outcome
+from .claims import ASGHAR_ACCURACY, NOT_COMPARABLE, SUBSTITUTES
 from .registry import PAPERS
 
 # %% ../../nbs/papers/03_coverage.ipynb #cell17
 @dataclass(frozen=True)
 class PaperOutput:
-    "A figure or table of a paper."
+    "A figure, table, model or data step of a paper."
 
     paper: str  # key of `PAPERS`
     number: str  # in the paper, such as "Figure 1"; empty where it has none
     shows: str
     chapter: str  # of the study, that makes it again
     file: str  # a pattern, in the folder of a run
-    recipe: str = ""  # whose network it needs
+    recipes: tuple[str, ...] = ()  # whose networks it needs; empty for none
+    data: str = ""  # data set of the paper's result; default: that of the paper
 
     def status(self, found: Sequence[Outcome]) -> str:
-        "`exact`, the paper's network with what it lacks, `substitute` or `not run`, by the outcomes on the paper's data."
-        if not self.recipe:
-            return "exact"
-        ran = [one.recipe for one in found if one.status == "run"]
-        own = [one for one in found if one.recipe.name == self.recipe and one.status == "run"]
-        if own:
-            shortfall = min((one.shortfall for one in own), key=len)
-            return f"the paper's network, with {' and '.join(shortfall)}" if shortfall else "exact"
-        others = [recipe for recipe in ran if self.recipe in (recipe.paper.compared_with, recipe.paper.substitute_for)]
-        return f"substitute: {others[0].paper.deviation or others[0].title}" if others else "not run"
+        "Return the status by the outcomes on the paper's data: see the list above."
+        states = {recipe: _recipe_status(recipe, found) for recipe in self.recipes}
+        if not states:
+            return "no network needed"
+        run = {recipe: state for recipe, state in states.items() if state != "not run"}
+        kinds = "; ".join(dict.fromkeys(run.values())) or "not run"
+        return kinds if len(run) in (0, len(states)) else f"{len(run)} of {len(states)} networks ({kinds})"
+
+
+def _recipe_status(name: str, found: Sequence[Outcome]) -> str:
+    "Return the status of one recipe."
+    ran = [one for one in found if one.status == "run"]
+    own = [one for one in ran if one.recipe.name == name]
+    substitute = SUBSTITUTES.get(name) or NOT_COMPARABLE.get(name)
+    if own and not substitute:
+        shortfall = min((one.shortfall for one in own), key=len)
+        return f"the paper's network, with {' and '.join(shortfall)}" if shortfall else "exact"
+    if own:
+        return f"substitute: {substitute}"
+    others = [one.recipe for one in ran if name in (one.recipe.paper.compared_with, one.recipe.paper.substitute_for)]
+    return f"substitute: {others[0].paper.deviation or others[0].title}" if others else "not run"
 
 # %% ../../nbs/papers/03_coverage.ipynb #cell18
 PAPER_DATA = {"khalil2022": "kaggle", "sravani2023": "kaggle", "jarjees2022": "pbc", "asghar2023": "pbc"}
 PAPER_OUTPUTS = (
     PaperOutput("khalil2022", "", "augmented examples", "03_augmentation", "figures/augmentation_khalil2022.png"),
-    PaperOutput("khalil2022", "", "layers and parameters", "06_khalil_vgg16", "figures/network_khalil2022.png", "khalil2022_vgg16"),
+    PaperOutput("khalil2022", "", "layers and parameters", "06_khalil_vgg16", "figures/network_khalil2022.png", ("khalil2022_vgg16",)),
     PaperOutput(
         "khalil2022",
         "",
         "accuracy, loss and F-score over both stages",
         "06_khalil_vgg16",
         "figures/curves_khalil2022_*.png",
-        "khalil2022_vgg16",
+        ("khalil2022_vgg16",),
     ),
     PaperOutput(
         "khalil2022",
@@ -57,13 +70,47 @@ PAPER_OUTPUTS = (
         "predicted class of the first 100 test images",
         "06_khalil_vgg16",
         "tables/khalil2022_first_100.csv",
-        "khalil2022_vgg16",
+        ("khalil2022_vgg16",),
     ),
-    PaperOutput("khalil2022", "", "pictures with their predictions", "06_khalil_vgg16", "figures/khalil2022_*.png", "khalil2022_vgg16"),
-    PaperOutput("sravani2023", "", "counts, empty and duplicate records", "05_sravani_hybrid", "tables/sravani2023_hybrid_counts.csv"),
+    PaperOutput("khalil2022", "", "pictures with their predictions", "06_khalil_vgg16", "figures/khalil2022_*.png", ("khalil2022_vgg16",)),
+    PaperOutput(
+        "sravani2023", "", "counts, empty and duplicate records", "05_sravani_hybrid", "tables/sravani2023_hybrid_counts.csv", data="lisc"
+    ),
+    PaperOutput("khalil2022", "", "images of each class", "01_data", "tables/counts.csv"),
+    PaperOutput(
+        "khalil2022",
+        "",
+        "network from scratch, its curves",
+        "06_khalil_vgg16",
+        "figures/curves_khalil2022_scratch_*.png",
+        ("khalil2022_scratch",),
+    ),
+    PaperOutput(
+        "sravani2023",
+        "",
+        "confusion matrix of the CNN",
+        "04_sravani_cnn",
+        "figures/confusion_sravani2023_cnn_*.png",
+        ("sravani2023_cnn",),
+    ),
+    PaperOutput("sravani2023", "", "architecture of the CNN", "04_sravani_cnn", "notebooks/04_sravani_cnn.ipynb"),
+    PaperOutput("sravani2023", "", "a sample of each class", "01_data", "figures/*classes*.png"),
+    PaperOutput(
+        "asghar2023",
+        "",
+        "ten classes",
+        "09_asghar_cnn",
+        "notebooks/09_asghar_cnn.ipynb",
+        ("asghar2023_mobilenetv2_ten",),
+    ),
     PaperOutput("sravani2023", "", "layers and parameters of the CNN", "04_sravani_cnn", "notebooks/04_sravani_cnn.ipynb"),
     PaperOutput(
-        "sravani2023", "", "accuracy and loss over the epochs", "04_sravani_cnn", "figures/curves_sravani2023_cnn_*.png", "sravani2023_cnn"
+        "sravani2023",
+        "",
+        "accuracy and loss over the epochs",
+        "04_sravani_cnn",
+        "figures/curves_sravani2023_cnn_*.png",
+        ("sravani2023_cnn",),
     ),
     PaperOutput(
         "sravani2023",
@@ -71,7 +118,7 @@ PAPER_OUTPUTS = (
         "precision, recall and F1 of each class",
         "04_sravani_cnn",
         "tables/sravani2023_cnn_per_class.csv",
-        "sravani2023_cnn",
+        ("sravani2023_cnn",),
     ),
     PaperOutput(
         "sravani2023",
@@ -79,7 +126,7 @@ PAPER_OUTPUTS = (
         "first three features of training and test cells",
         "05_sravani_hybrid",
         "figures/sravani2023_features.png",
-        "sravani2023_hybrid_network",
+        ("sravani2023_hybrid_network",),
     ),
     PaperOutput(
         "sravani2023",
@@ -87,18 +134,18 @@ PAPER_OUTPUTS = (
         "a confusion matrix for each classifier",
         "05_sravani_hybrid",
         "figures/confusion_sravani2023_hybrid.png",
-        "sravani2023_hybrid_knn",
+        ("sravani2023_hybrid_knn",),
     ),
     PaperOutput("jarjees2022", "Figure 1", "framework of the system", "07_jarjees_vgg19", "figures/framework_jarjees2022.png"),
     PaperOutput("jarjees2022", "Figure 2", "augmented cells", "03_augmentation", "figures/augmentation_jarjees2022.png"),
-    PaperOutput("jarjees2022", "Figure 3", "the network", "07_jarjees_vgg19", "figures/network_jarjees2022.png", "jarjees2022_vgg19"),
+    PaperOutput("jarjees2022", "Figure 3", "the network", "07_jarjees_vgg19", "figures/network_jarjees2022.png", ("jarjees2022_vgg19",)),
     PaperOutput(
         "jarjees2022",
         "Figure 4",
         "channels of the first convolution for one cell",
         "07_jarjees_vgg19",
         "figures/activations_jarjees2022.png",
-        "jarjees2022_vgg19",
+        ("jarjees2022_vgg19",),
     ),
     PaperOutput(
         "jarjees2022",
@@ -113,7 +160,7 @@ PAPER_OUTPUTS = (
         "confusion matrix with its rates, trained again",
         "07_jarjees_vgg19",
         "figures/confusion_jarjees2022_*_validation.png",
-        "jarjees2022_vgg19",
+        ("jarjees2022_vgg19",),
     ),
     PaperOutput(
         "jarjees2022",
@@ -121,7 +168,7 @@ PAPER_OUTPUTS = (
         "accuracy and loss over the training",
         "07_jarjees_vgg19",
         "figures/curves_jarjees2022_*.png",
-        "jarjees2022_vgg19",
+        ("jarjees2022_vgg19",),
     ),
     PaperOutput(
         "jarjees2022",
@@ -129,17 +176,17 @@ PAPER_OUTPUTS = (
         "comparison with other works",
         "07_jarjees_vgg19",
         "tables/jarjees2022_comparison.csv",
-        "jarjees2022_vgg19",
+        ("jarjees2022_vgg19",),
     ),
     PaperOutput("asghar2023", "Table 1", "images of each class", "01_data", "tables/counts.csv"),
     PaperOutput("asghar2023", "Figure 1", "a cell of each class", "08_asghar_backbones", "figures/asghar2023_classes.png"),
     PaperOutput(
         "asghar2023",
         "Table 2",
-        "accuracy and errors of eight backbones",
+        "accuracy of eight backbones, and their 72 error counts",
         "08_asghar_backbones",
         "tables/asghar2023_errors.csv",
-        "asghar2023_resnet50",
+        tuple(f"asghar2023_{name.lower()}" for name in ASGHAR_ACCURACY),
     ),
     PaperOutput("asghar2023", "Figure 3", "the network", "09_asghar_cnn", "figures/network_asghar2023_cnn.png"),
     PaperOutput(
@@ -148,7 +195,7 @@ PAPER_OUTPUTS = (
         "loss and accuracy over the epochs",
         "09_asghar_cnn",
         "figures/curves_asghar2023_cnn_*.png",
-        "asghar2023_cnn",
+        ("asghar2023_cnn",),
     ),
     PaperOutput(
         "asghar2023",
@@ -156,7 +203,7 @@ PAPER_OUTPUTS = (
         "confusion matrix of all images",
         "09_asghar_cnn",
         "figures/confusion_asghar2023_cnn_all.png",
-        "asghar2023_cnn",
+        ("asghar2023_cnn",),
     ),
     PaperOutput(
         "asghar2023",
@@ -164,10 +211,15 @@ PAPER_OUTPUTS = (
         "precision, F-measure and recall of each class",
         "09_asghar_cnn",
         "tables/asghar2023_cnn_per_class.csv",
-        "asghar2023_cnn",
+        ("asghar2023_cnn",),
     ),
     PaperOutput(
-        "asghar2023", "Table 5", "comparison with other works", "09_asghar_cnn", "tables/asghar2023_comparison.csv", "asghar2023_cnn"
+        "asghar2023",
+        "Table 5",
+        "comparison with other works",
+        "09_asghar_cnn",
+        "tables/asghar2023_comparison.csv",
+        ("asghar2023_cnn",),
     ),
 )
 
@@ -175,10 +227,11 @@ PAPER_OUTPUTS = (
 def outputs_table(
     outcomes: Mapping[str, Sequence[Outcome]],  # by data set, such as those of `bloodcell.reporting.archive.select_best_outcomes`
 ) -> pd.DataFrame:
-    "One row per figure or table of the papers, with its status by the outcomes on the paper's data."
+    "Return one row per figure, table, model or data step of the papers, with its status by the outcomes on the paper's data."
     rows = []
     for output in PAPER_OUTPUTS:
-        data = "lisc" if output.recipe.startswith("sravani2023_hybrid") else PAPER_DATA[output.paper]
+        hybrid = any(recipe.startswith("sravani2023_hybrid") for recipe in output.recipes)
+        data = output.data or ("lisc" if hybrid else PAPER_DATA[output.paper])
         rows.append(
             {
                 "paper": PAPERS[output.paper].short,

@@ -84,7 +84,7 @@ SRAVANI = Recipe(
     protocols=("group-disjoint", "sravani2023", "sravani2023-grouped"),
     paper=PaperInfo(
         "sravani2023",
-        "Dropout 0.25 and batches of 32 (both open in the paper), pixels scaled to -1 to 1 (the paper says 'standardized'); the epoch "
+        "Dropout 0.25 and batches of 32 (both open in the paper), pixels scaled to -1 to 1 (the paper says 'standardized'), no augmentation (named without ranges); the epoch "
         "with the lowest validation loss is kept.",
         epochs=50,
     ),
@@ -166,8 +166,10 @@ KHALIL = Recipe(
     protocols=("group-disjoint", "khalil2022"),
     paper=PaperInfo(
         "khalil2022",
-        "Batches of 32 and a momentum of 0.9 in the batch normalisation (both open); the second stage goes on where the first ended, "
-        "with the state of the optimiser; the epoch with the lowest validation loss is kept.",
+        "Batches of 32 and a momentum of 0.9 in the batch normalisation (both open), epsilon 1e-8 (illegible in our copy). 'Trained several "
+        "times', the last time for 10 epochs, is read as two stages; the second goes on where the first ended, with the state of the "
+        "optimiser. The printed summary, which keeps and trains block 5, is followed, and not the sentence that the fifth layer was deleted. "
+        "The epoch with the lowest validation loss is kept.",
         images=12_461,
         epochs=40,
     ),
@@ -218,7 +220,7 @@ JARJEES = Recipe(
         "jarjees2022",
         "Adam with a learning rate of 0.0001, and training from the last block of convolutions on (optimiser, rate and frozen layers "
         "are open; the paper's plots look like MATLAB's); no dropout after the dense layers; the epoch with the lowest validation loss "
-        "is kept.",
+        "is kept. The input of 224 px, the batches of 10 and the 9,712 images are inferred from printed counts.",
         images=9_712,
         epochs=10,
     ),
@@ -319,8 +321,8 @@ ASGHAR = Recipe(
     paper=PaperInfo(
         "asghar2023",
         "Pooling with stride 2 and same padding, one hidden layer of 128, eight classes (the paper contradicts itself in all three); "
-        "batches of 32 and pixels of -1 to 1 (both open); the epoch with the lowest validation loss is kept, as in the paper, and "
-        "training ends where that loss has not fallen for 30 epochs.",
+        "batches of 32, pixels of -1 to 1 and a learning rate of 0.001 (all open); the epoch with the lowest validation loss is kept (the paper: "
+        "'best weights saved based on the loss function'), and training ends where that loss has not fallen for 30 epochs.",
         images=17_092,
         epochs=150,
     ),

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['plot_laboratories', 'plot_reliability_and_risk', 'plot_overview', 'plot_claims', 'plot_held_out', 'plot_ablations',
-           'plot_label_shift']
+           'plot_label_shift', 'plot_leak']
 
 # %% ../../nbs/plots/01_comparisons.ipynb #cell2
 import textwrap
@@ -162,5 +162,23 @@ def plot_label_shift(table: pd.DataFrame, title: str) -> plt.Figure:
         axis.margins(y=0.15)
     figure.supylabel("held-out laboratory", fontsize=9)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    figure.suptitle(title, fontsize=10, x=0.02, ha="left")
+    return figure
+
+# %% ../../nbs/plots/01_comparisons.ipynb #leakplot
+def plot_leak(
+    table: pd.DataFrame,  # one row per training: `draw`, `seen` and `unseen` (accuracies)
+    title: str,
+) -> plt.Figure:
+    "Draw the accuracy of each training on images of its own training groups and on images of other groups: one line per training."
+    figure, axis = plt.subplots(figsize=(7, 0.26 * table["draw"].nunique() + 1.4), layout="constrained")
+    rows = {draw: place for place, draw in enumerate(table["draw"].unique())}
+    for training in table.itertuples():
+        axis.plot([training.unseen, training.seen], [rows[training.draw]] * 2, color="#bbbbbb", zorder=1)
+    places = table["draw"].map(rows)
+    axis.plot(table["unseen"], places, "o", color="#0072B2", label="groups that were not in training")
+    axis.plot(table["seen"], places, "o", color="#D55E00", label="groups that were in training (other images)")
+    axis.set(xlabel="accuracy on test images", ylabel="draw", yticks=[], ylim=(len(rows) - 0.5, -0.5))
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=10, x=0.02, ha="left")
     return figure

@@ -258,7 +258,7 @@ def _findings(found: Evaluation) -> list[str]:
         lines.append(
             f"{len(found.unknown):,} cells are of kinds that are none of the model's classes; the OOD score separates them "
             f"with an AUROC of {calibration.compute_ood_auroc(known, unknown):.2f}, and "
-            f"{(unknown > found.preset.facts['ood_limit']).mean():.0%} of them are out of distribution, against "
+            f"{(unknown > found.preset.facts['ood_limit']).mean():.0%} of them are above the OOD limit, against "
             f"{(known > found.preset.facts['ood_limit']).mean():.0%} of the known."
         )
     if score["groups"] == score["n"]:

@@ -7,8 +7,8 @@ __all__ = ['CONTROLS_CHAPTER', 'PROFILE_ORDER', 'FIVE_LABORATORIES', 'OWN_RECIPE
            'save_stored_figure', 'store_run', 'correct_overlaps', 'StoredOutcome', 'EnsembleOutcome',
            'load_stored_runs', 'load_stored_controls', 'select_best_outcomes', 'load_stored_results',
            'load_stored_held_out', 'select_best_own_recipe', 'build_overview', 'load_stored_ablations',
-           'load_stored_label_reviews', 'load_stored_speeds', 'load_stored_calibration', 'load_stored_claims',
-           'StoredPretrained', 'load_stored_pretrained']
+           'load_stored_label_reviews', 'load_stored_draws', 'load_stored_speeds', 'load_stored_calibration',
+           'load_stored_claims', 'StoredPretrained', 'load_stored_pretrained']
 
 # %% ../../nbs/reporting/02_archive.ipynb #d15bb961
 import shutil
@@ -35,7 +35,7 @@ from ..papers.registry import ABLATIONS, CROSS_LAB, CROSS_LAB_ENSEMBLE, PAPERS, 
 from ..training.recipes import Recipe
 from ..core.runs import read_json, write_json, write_table
 from .workbench import results_table, join_complete_folds
-from ..data.splits import PROTOCOLS, SPLITS
+from ..data.splits import PAIRED_PREFIX, PROTOCOLS, SPLITS
 from ..evaluation.uncertainty import holm_correction, paired_difference, summarise_seeds
 
 # %% ../../nbs/reporting/02_archive.ipynb #1479d307
@@ -133,7 +133,7 @@ def _store_adapted(folder: Path, target: Path) -> list[str]:
 @cache
 def _read_corrections(root: Path) -> tuple[dict[str, str], dict[tuple[str, str], frozenset[tuple[str, str]]]]:
     "Return the group of each image whose group has changed, and, by run and protocol, the images (with their part) that are left out."
-    groups, left_out = root / "groups.csv", root / "left_out.csv"
+    groups, left_out = (root / "overlaps" / name for name in ("groups.csv", "left_out.csv"))
     changed = dict(pd.read_csv(groups, dtype="str").itertuples(index=False, name=None)) if groups.is_file() else {}
     rows = pd.read_csv(left_out, dtype="str").groupby(["run", "protocol"]) if left_out.is_file() else ()
     return changed, {key: frozenset(zip(table["image"], table["split"], strict=True)) for key, table in rows}
@@ -256,9 +256,9 @@ def _select_measurements(claim: Claim, claims: pd.DataFrame) -> pd.DataFrame:
     return rows[rows["measured_by"].isin([claim.recipe] if claim.recipe in names else names[:1])]
 
 
-def _value(rows: pd.DataFrame, protocol: str, evaluated: str = "test images") -> float:
+def _value(rows: pd.DataFrame, protocol: str, evaluated: str = "test images", column: str = "value") -> float:
     "The value that was measured with this protocol on these images; NaN if there is none."
-    return rows.loc[rows["protocol"].eq(protocol) & rows["evaluated"].str.startswith(evaluated), "value"].max()
+    return rows.loc[rows["protocol"].eq(protocol) & rows["evaluated"].str.startswith(evaluated), column].max()
 
 
 def _overview_row(claim: Claim, rows: pd.DataFrame) -> dict:
@@ -274,6 +274,8 @@ def _overview_row(claim: Claim, rows: pd.DataFrame) -> dict:
         "claimed": claim.value,
         "as_the_paper": as_the_paper,
         "group_disjoint": _value(rows, "group-disjoint"),
+        "group_disjoint_low": _value(rows, "group-disjoint", column="low"),
+        "group_disjoint_high": _value(rows, "group-disjoint", column="high"),
     }
 
 # %% ../../nbs/reporting/02_archive.ipynb #5d1a7f30
@@ -355,6 +357,12 @@ def load_stored_label_reviews(where: str | Path | None = None) -> pd.DataFrame:
     name = scores.groupby("recipe")["macro_f1"].mean().idxmax()
     unseen = [one.predictions for one in held_out if (one.recipe.name, one.protocol) == (name, f"{HELD_OUT_PREFIX}bccd")]
     return review_labels(best[0], ensemble_predictions(unseen)) if unseen else pd.DataFrame()
+
+
+def load_stored_draws(data: str, recipe: str, where: str | Path | None = None) -> dict[str, list[Outcome]]:
+    "Return the outcomes of a recipe in the paired draws of a data set, by protocol, one outcome per training."
+    found = [one for one in select_best_outcomes(data, where) if one.recipe.name == recipe and one.protocol.startswith(PAIRED_PREFIX)]
+    return {protocol: same for (_, protocol), same in group_outcomes([one for one in found if one.has_predictions]).items()}
 
 
 def load_stored_speeds(where: str | Path | None = None) -> pd.DataFrame:

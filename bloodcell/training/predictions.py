@@ -21,10 +21,10 @@ def predictions_table(
     probabilities: np.ndarray,  # (n, classes)
     classes: Sequence[str],
 ) -> pd.DataFrame:
-    "Return the predictions table of these images. `group_in_training` says whether a training image is of the same group."
+    "Return the predictions table of these images. `trained_group` says whether a training image is of the same group."
     trained = set(images.loc[images["split"] == "train", "group"])
     table = images[["path", "label", "group", "site", "split"]].rename(columns={"path": "image"}).reset_index(drop=True)
-    table["group_in_training"] = table["group"].isin(trained)
+    table["trained_group"] = table["group"].isin(trained)
     return table.assign(**{f"p_{label}": probabilities[:, place] for place, label in enumerate(classes)})
 
 

@@ -90,7 +90,7 @@ function show(file, canvas, answer) {
     meter.value = said.probability;
     meter.setAttribute("aria-label", "probability");
     why.onclick = () => { why.disabled = true; paint(canvas, answer); why.textContent = "Orange: places that add most to this class"; };
-    words.append(element("h2", `${inWords([said.name])}, ${(100 * said.probability).toFixed(1)} %`), meter, element("p", `99 % prediction set: ${inWords(said.set)}`), element("p", said.in_distribution ? "" : "Out of distribution: unlike the cells of the training data.", "strange"), why);
+    words.append(element("h2", `${inWords([said.name])}, ${(100 * said.probability).toFixed(1)} %`), meter, element("p", `prediction set: ${inWords(said.set)}`), element("p", said.in_distribution ? "" : "Above the out-of-distribution limit.", "strange"), why);
   } else words.append(element("h2", "no nucleus found"), element("p", "Take a picture of one nucleated cell in focus."));
   words.append(element("p", file, "file"));
   canvas.setAttribute("role", "img");
