@@ -57,6 +57,7 @@ HELD_OUT_COLUMNS = [
     "macro_f1_sd",
     "macro_f1_low",
     "macro_f1_high",
+    "macro_f1_frequent",
     "accuracy",
     "accuracy_low",
     "accuracy_high",

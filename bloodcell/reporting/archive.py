@@ -309,8 +309,8 @@ def build_overview(where: str | Path | None = None) -> pd.DataFrame:
 def load_stored_ablations(where: str | Path | None = None) -> pd.DataFrame:
     """What one ingredient is worth in a laboratory left out. One row per laboratory and recipe that changes it, after the whole recipe with
     all seeds that a change has: training `images`, `epochs`, the columns of `bloodcell.evaluation.cross_lab.score_held_out`, and, against the whole recipe
-    with the same seeds of the same run, the `difference` of the accuracy, `difference_low`, `difference_high` and `p_holm`
-    (`bloodcell.evaluation.uncertainty`). Empty where no such run is stored."""
+    with the same seeds of the same run, the `difference` of the accuracy, `difference_low`, `difference_high` and `p_holm`,
+    corrected for all rows of the table (`bloodcell.evaluation.uncertainty`). Empty where no such run is stored."""
     tables = []
     for _, outcomes in load_stored_runs(where).values():
         found = group_outcomes(outcomes)
@@ -324,7 +324,12 @@ def load_stored_ablations(where: str | Path | None = None) -> pd.DataFrame:
                 }
                 if changed:
                     tables.append(_against(before, changed))
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    if not tables:
+        return pd.DataFrame()
+    table = pd.concat(tables, ignore_index=True)
+    tested = table["p"].notna()
+    table.loc[tested, "p_holm"] = holm_correction(table.loc[tested, "p"].to_numpy())
+    return table.drop(columns="p")
 
 
 def _against(before: dict[int, Outcome], changed: dict[str, list[Outcome]]) -> pd.DataFrame:
@@ -333,7 +338,6 @@ def _against(before: dict[int, Outcome], changed: dict[str, list[Outcome]]) -> p
         [paired_difference([one.predictions for one in each], [before[one.seed].predictions for one in each]) for each in changed.values()],
         index=list(changed),
     )
-    pairs = pairs.assign(p_holm=holm_correction(pairs["p"]))
     same = [before[seed] for seed in sorted({one.seed for each in changed.values() for one in each})]
     rows = [same, *changed.values()]
     length = pd.DataFrame(
@@ -343,7 +347,7 @@ def _against(before: dict[int, Outcome], changed: dict[str, list[Outcome]]) -> p
         ]
     )
     scores = score_held_out([one for each in rows for one in each])
-    return length.join(scores).join(pairs[["difference", "difference_low", "difference_high", "p_holm"]], on="recipe")
+    return length.join(scores).join(pairs[["difference", "difference_low", "difference_high", "p"]], on="recipe")
 
 # %% ../../nbs/reporting/02_archive.ipynb #60a78970
 def load_stored_label_reviews(where: str | Path | None = None) -> pd.DataFrame:

@@ -140,20 +140,19 @@ def seeds_table(
 def join_complete_folds(
     found: Sequence[Outcome],  # of protocols `fold-0` and on
 ) -> dict[str, list[pd.DataFrame]]:
-    """For each recipe one predictions table a repetition whose folds are all there and trained: all images tested, each by the network that
-    did not learn from it."""
+    """Return for each recipe one predictions table a repetition: all images tested, each by the network that did not learn from it. A fold
+    whose network stayed at chance counts as it is. A repetition with a fold that was not run is left out, and a line says so."""
     repetitions = {}
     for recipe in dict.fromkeys(one.recipe.name for one in found):
         tables = {
             int(one.protocol.removeprefix(FOLD_PREFIX)): select_split(one.predictions, "test")
             for one in found
-            if one.recipe.name == recipe and one.protocol.startswith(FOLD_PREFIX) and one.status == "run"
+            if one.recipe.name == recipe and one.protocol.startswith(FOLD_PREFIX) and one.has_predictions
         }
-        whole = [
-            range(start, start + N_FOLDS)
-            for start in range(0, max(tables, default=-1) + 1, N_FOLDS)
-            if tables.keys() >= set(range(start, start + N_FOLDS))
-        ]
+        begun = [range(start, start + N_FOLDS) for start in range(0, max(tables, default=-1) + 1, N_FOLDS)]
+        whole = [numbers for numbers in begun if tables.keys() >= set(numbers)]
+        if len(whole) < len(begun):
+            print(f"{recipe}: {len(begun) - len(whole)} of {len(begun)} repetitions lack a fold and are left out")
         if whole:
             repetitions[recipe] = [
                 pd.concat([tables[number] for number in numbers]).sort_values("image", ignore_index=True) for numbers in whole
