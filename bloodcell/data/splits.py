@@ -264,7 +264,8 @@ def _move_images(images: pd.DataFrame, split: pd.Series, part: str, seed: int) -
     split = split.copy()
     for label, unseen in images[split == part].groupby("label"):
         seen = movable.index[movable["label"] == label][: len(unseen)]
-        split[unseen.sample(frac=1, random_state=seed_for(seed, "paired", part, label)).index[len(seen) :]] = "unused"
+        kept = len(seen) or (len(unseen) if part == "validation" else 0)  # without a spare image, only unseen ones validate
+        split[unseen.sample(frac=1, random_state=seed_for(seed, "paired", part, label)).index[kept:]] = "unused"
         split[seen] = part
     return split
 
