@@ -82,7 +82,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Four papers on blood-cell classification, re-run from images to every figure and table; and a network to use.",
+    help="Four papers on blood-cell classification, re-run from images to figures and tables, with substitutes where a network is not described or was not run; and a network to use.",
 )
 app.registered_commands += commands.pretrained_app.registered_commands
 

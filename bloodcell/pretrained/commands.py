@@ -74,12 +74,16 @@ def _is_shifted(table) -> bool:
     return cells >= BATCH_MIN_CELLS and share > SHIFTED
 
 
-def _terminal(table) -> str:
-    "Return the table for a person: one line per cell, below a heading."
+def _terminal(table, calibrated: bool = True) -> str:
+    "Return the table for a person: one line per cell, below a heading that says what the prediction sets are worth."
     several = table["image"].duplicated(keep=False)
     names = [f"{image} #{cell}" if many else image for image, cell, many in zip(table["image"], table["cell"], several, strict=True)]
     width = max(map(len, [*names, "cell"]))
-    sets = "classes above the threshold (their coverage is unknown here)" if _is_shifted(table) else "99 % prediction set"
+    sets = (
+        "classes above the threshold (their coverage is unknown here)"
+        if _is_shifted(table) or not calibrated
+        else "prediction set (99 % for cells like the calibration cells)"
+    )
     lines = [f"{'cell':{width}}   {'class':12}  probability   {sets}"] if len(table) else []
     for name, row in zip(names, table.itertuples(), strict=True):
         said = f"{row[table.columns.get_loc('class') + 1]:12}  {row.probability:11.1%}   {row.set.replace('|', ', ')}"
@@ -99,10 +103,10 @@ def _describe_shift(table) -> str:
     )
 
 
-def _write(table, form: str, out: str) -> None:
+def _write(table, form: str, out: str, calibrated: bool = True) -> None:
     "The table as asked for, into a file or onto the terminal."
     text = {
-        "table": _terminal,
+        "table": lambda found: _terminal(found, calibrated),
         "csv": lambda found: found.to_csv(index=False, lineterminator="\n"),
         "json": lambda found: found.to_json(orient="records", indent=2),
     }[form](table)
@@ -144,7 +148,8 @@ def predict_command(
     explain: Annotated[str, typer.Option(help="a folder for pictures that show what each prediction depends on")] = "",
 ) -> None:
     """Classify the cells in pictures: class, probability and prediction set. The set contains the true class of 99 % of the cells that are like
-    the calibration cells; for 40 or more cells that are unlike them, this is withdrawn. A picture in which no nucleus is found gets no
+    the calibration cells, and of fewer in another laboratory. A batch of 40 or more cells is compared with the calibration cells, with a
+    warning if it differs; smaller batches are not checked. A picture in which no nucleus is found gets no
     class."""
     form = form or {".csv": "csv", ".json": "json"}.get(Path(out).suffix.lower(), "table")
     if form not in ("table", "csv", "json"):
@@ -155,7 +160,7 @@ def predict_command(
     preset = load_pretrained(model)
     predictions = predict_files(preset, wanted, crop, counted, together)
     table = predictions.table
-    _write(table, form, out)
+    _write(table, form, out, not together and not counted)
     if crop:
         _number_cells(predictions, Path(out).parent if out else Path())
     if explain:

@@ -119,7 +119,7 @@ def make_model_card(preset: StoredPretrained, unknown: pd.DataFrame) -> str:
 
 {data}
 
-Neither set has the age, sex or disease of the people, and PBC comes from one hospital and one analyser. Weights before training: {record["weights"]}.
+Neither set has the age, sex or disease of the people, and PBC comes from one hospital and one analyser. PBC names no slide or patient: its groups are single images or overlapping fields, so its score may be too high and its interval too narrow. The model is one training on one split; no interval covers another training. Weights before training: {record["weights"]}.
 
 **Selection.** The three laboratories that were not in training are no blind test. About twenty rounds of development looked at them: 31 recipes of ours, 11 of them in all five laboratories, and for this model its last layer, its OOD score and its refinement. So their scores are too high by an unknown amount.
 
@@ -131,7 +131,7 @@ Neither set has the age, sex or disease of the people, and PBC comes from one ho
 
 Transductive refinement (`bloodcell predict --together`) adjusts the predictions using all cells of the laboratory, without labels.
 
-**Prediction sets and OOD limit.** Both were set on validation cells of PBC and BCCD: the sets contain the true class of 99 % of such cells, and 5 % of them are above the limit. The table shows what is left elsewhere. In another laboratory most cells above the limit are of known classes, so the limit says something of a batch and nothing of a single cell; `bloodcell predict` withdraws the 99 % for a batch of 40 or more cells with more than 30 % above it.
+**Prediction sets and OOD limit.** Both were set on validation cells of PBC and BCCD together, most of them PBC. The 99 % and the 5 % hold for that mixture, and not for each laboratory: the table shows what is left. In another laboratory most cells above the limit are of known classes, so the limit says something of a batch and nothing of a single cell; `bloodcell predict` withdraws the 99 % for a batch of 40 or more cells with more than 30 % above it. Smaller batches are not checked, and a batch below 30 % is not shown to keep its coverage.
 
 **Limits.** Blasts, plasma cells, variant lymphocytes, smudge cells and pictures of several cells (`mixt` in LISC) are none of its classes; it assigns them to one of its own, and its OOD score finds only a part of them (AUROC against known cells of the same laboratory: {strangers}). Stages of immature granulocytes are one class. Other stains and cameras lower the accuracy, as the table shows.
 """  # noqa: E501
