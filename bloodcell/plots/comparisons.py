@@ -60,8 +60,8 @@ def plot_overview(table: pd.DataFrame, title: str) -> plt.Figure:
     figure, axis = plt.subplots(figsize=(8.5, 0.7 * len(table) + 1.5))
     styles = {
         "claimed": ("claimed", "D", "#D55E00", "none"),
-        "as_the_paper": ("test set as in the paper", "o", "#E69F00", "#E69F00"),
-        "group_disjoint": ("no photograph or cell in both training and test", "s", "#0072B2", "#0072B2"),
+        "as_the_paper": ("the paper's test set, as we read it", "o", "#E69F00", "#E69F00"),
+        "group_disjoint": ("no known overlap of training and test", "s", "#0072B2", "#0072B2"),
         "elsewhere": ("held-out laboratories (mean of five)", "v", "#000000", "#000000"),
     }
     place = np.arange(len(table))

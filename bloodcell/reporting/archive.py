@@ -215,18 +215,25 @@ def load_stored_controls(where: str | Path | None = None) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def select_best_outcomes(data: str, where: str | Path | None = None) -> list[Outcome]:
-    "The outcomes on a data set, each recipe and protocol from the longest profile it was run at."
+def _select_best(data: str, where: str | Path | None, paired: bool) -> list[Outcome]:
+    "Return the outcomes on a data set, of paired draws or of all other protocols, each recipe and protocol from the longest profile."
     found: dict[tuple[str, str], tuple[int, list[Outcome]]] = {}
     for facts, outcomes in load_stored_runs(where).values():
         rank = PROFILE_ORDER.index(facts["profile"]["name"])
         for one in outcomes if facts["data"] == data else ():
+            if one.protocol.startswith(PAIRED_PREFIX) != paired:
+                continue
             key = one.recipe.name, one.protocol
             if key not in found or rank > found[key][0]:
                 found[key] = rank, []
             if rank == found[key][0]:
                 found[key][1].append(one)
     return [one for key in sorted(found, key=lambda key: recipe_rank(key[0])) for one in found[key][1]]
+
+
+def select_best_outcomes(data: str, where: str | Path | None = None) -> list[Outcome]:
+    "Return the outcomes on a data set, each recipe and protocol from the longest profile it was run at; for paired draws see `load_stored_draws`."
+    return _select_best(data, where, paired=False)
 
 
 def load_stored_results(datasets: Sequence[str] = ("pbc", "kaggle", "lisc"), where: str | Path | None = None) -> pd.DataFrame:
@@ -365,8 +372,8 @@ def load_stored_label_reviews(where: str | Path | None = None) -> pd.DataFrame:
 
 def load_stored_draws(data: str, recipe: str, where: str | Path | None = None) -> dict[str, list[Outcome]]:
     "Return the outcomes of a recipe in the paired draws of a data set, by protocol, one outcome per training."
-    found = [one for one in select_best_outcomes(data, where) if one.recipe.name == recipe and one.protocol.startswith(PAIRED_PREFIX)]
-    return {protocol: same for (_, protocol), same in group_outcomes([one for one in found if one.has_predictions]).items()}
+    found = [one for one in _select_best(data, where, paired=True) if one.recipe.name == recipe and one.has_predictions]
+    return {protocol: same for (_, protocol), same in group_outcomes(found).items()}
 
 
 def load_stored_speeds(where: str | Path | None = None) -> pd.DataFrame:
