@@ -130,8 +130,8 @@ def correlate_shift(
         return 0.0, share
     common = first[top:bottom, left:right]
     around = second[top + dy - slack : bottom + dy + slack, left + dx - slack : right + dx + slack]
-    correlation = cv2.matchTemplate(around, common, cv2.TM_CCOEFF_NORMED)
-    return float(np.nan_to_num(correlation, posinf=0, neginf=0).max()), share
+    correlations = np.asarray(cv2.matchTemplate(around, common, cv2.TM_CCOEFF_NORMED), float)
+    return float(np.max(correlations, initial=-1.0, where=np.isfinite(correlations) & (np.abs(correlations) < 1.001))), share
 
 # %% ../../nbs/data/11_overlaps.ipynb #ov12
 OVERLAP_COLUMNS = ["first", "second", "first_label", "second_label", "matches", "correlation", "detail", "share", "dx", "dy"]
