@@ -1,7 +1,5 @@
 """Overlapping fields: a planted overlap joins groups, groups can be read from file names, and what is not known is said."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +10,8 @@ from bloodcell.core.runs import open_run
 from bloodcell.data import catalog, synthetic
 from bloodcell.data.dataset import audit_data, prepare_dataset
 from bloodcell.data.overlaps import find_overlaps
+from bloodcell.reporting.archive import results_root
+from bloodcell.training.predictions import read_predictions
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_a_study_without_groups_says_so(folder, tmp_path, capsys):
 
     open_study(str(folder), "smoke", out=str(tmp_path / "run"))
     told = capsys.readouterr().out
-    assert "names no slide or patient" in told and "--group-from" in told and "joined 2 images into 1 groups" in told
+    assert "names no slide or patient" in told and "--group-from" in told and "joined 2 of its images into 1 groups" in told
     assert "group-disjoint" not in told
 
 
@@ -78,9 +78,24 @@ def test_the_known_overlaps_of_lisc_are_found_again(real_data):
 
 def test_pbc_keeps_its_split_without_overlapping_images(real_data, tmp_path):
     dataset = prepare_dataset(open_run("pbc", "full", 0, str(tmp_path / "run")))
-    record = json.loads(
-        open(next(iter(sorted(catalog.PACKAGE_FOLDER.parent.glob("results/pbc-*/experiments/*/group-disjoint/s0/record.json"))))).read()
-    )
+    run = next(iter(sorted(results_root().glob("pbc-*/experiments/*/group-disjoint/s0/predictions.csv.xz"))))
+    stored, left_out = read_predictions(run), pd.read_csv(results_root() / "overlaps/left_out.csv").query("run == 'pbc-long-s0'")["image"]
+    for part in ("validation", "test"):
+        now = set(dataset.images.iloc[dataset.rows(part)]["path"])
+        assert now == set(stored.loc[stored["split"] == part, "image"]) - set(left_out)
     assert dataset.images.groupby("group")["split"].nunique().max() == 1
-    lost = {part: record["data"]["images"][part] - len(dataset.rows(part)) for part in ("train", "validation", "test")}
-    assert lost["train"] == 0 and 0 < lost["test"] < 60 and 0 <= lost["validation"] < 40
+
+
+def test_stored_groups_follow_the_pairs_that_were_found():
+    groups = pd.read_csv(results_root() / "overlaps/groups.csv").set_index("image")["group"]
+    for name in ("pbc", "lisc"):
+        pairs = catalog.read_known_overlaps(catalog.CATALOG[name])
+        assert (groups.reindex(pairs["first"]).to_numpy() == groups.reindex(pairs["second"]).to_numpy()).all()
+
+
+def test_an_audit_does_not_turn_searched_groups_into_given_ones(folder, tmp_path):
+    found, _ = audit_data(str(folder))
+    found.write(tmp_path, folder)
+    assert not catalog.gives_groups(catalog.entry_from_csv(tmp_path / "images.csv"))
+    found, _ = audit_data(str(folder), r"^(?:S(\d+)|MO_(\d+))_")
+    assert {"01", "02"} < set(found.images["given"])

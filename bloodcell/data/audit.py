@@ -125,12 +125,11 @@ class Audit:
         return group_duplicates(self.pairs)
 
     def cleaned(self, root: str | Path) -> pd.DataFrame:
-        "Return the images that are not excluded: absolute `path`, `label`, `group` (empty for an image without a known group)."
+        """Return the images that are not excluded: absolute `path`, `label`, `group`. The group is the one that the data set gives, empty where it
+        gives none; copies and overlapping fields are searched again by whoever reads the table."""
         kept = self.images[~self.images["path"].isin(self.exclusions["path"])]
-        alone = ~kept["group"].duplicated(keep=False) & (kept["group"] == kept["sha256"].str[:16])
-        return kept.assign(group=kept["group"].mask(alone, ""), path=[str(Path(root) / path) for path in kept["path"]])[
-            ["path", "label", "group"]
-        ]
+        given = kept["given"] if "given" in kept else ""
+        return kept.assign(group=given, path=[str(Path(root) / path) for path in kept["path"]])[["path", "label", "group"]]
 
     def summary(self) -> pd.DataFrame:
         "What was found, as counts."

@@ -364,7 +364,7 @@ def _listing(entry: CatalogEntry, root: Path) -> pd.DataFrame:
 # %% ../../nbs/data/00_catalog.ipynb #cell22
 def _match(pattern: str, path: str) -> str:
     found = re.search(pattern, Path(path).name) if pattern else None
-    return found[1] if found else ""
+    return next(filter(None, found.groups()), "") if found else ""
 
 
 def name_groups(entry: CatalogEntry, paths: pd.Series) -> pd.Series:

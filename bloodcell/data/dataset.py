@@ -36,7 +36,8 @@ def _stamp(path: Path) -> str:
 
 def _listing_key(entry: catalog.CatalogEntry, root: Path) -> str:
     "A hash of the files of the data set, its groups, and of how they are read, measured and compared."
-    lines = [repr(entry), str(root), code_version("data.catalog", "data.quality", "data.duplicates", "data.overlaps")]
+    lines = [repr(entry), str(root), code_version("data.catalog", "data.quality", "data.duplicates", "data.overlaps", "data.dataset")]
+    lines += [(catalog.PACKAGE_FOLDER / "data" / table).read_text() for table in entry.overlaps.values()]
     if entry.groups:
         lines.append(catalog.read_originals(entry).to_csv())
     if entry.listing:
@@ -351,7 +352,8 @@ def audit_data(
     if group_from:
         entry = catalog.group_by_name(entry, group_from)
     manifest, pairs, overlapping = read_manifest(entry, root)
-    if group_from and not catalog.name_groups(entry, manifest["path"]).ne("").any():
+    manifest = manifest.assign(given=catalog.name_groups(entry, manifest["path"]))
+    if group_from and not manifest["given"].ne("").any():
         raise BloodcellError(f"--group-from {group_from!r} matches no file of {data}, such as {Path(manifest['path'].iloc[0]).name}")
     return audit.audit_images(*quality.exclude_unusable(manifest), root, pairs, overlapping), root
 

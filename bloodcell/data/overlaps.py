@@ -121,7 +121,7 @@ def correlate_shift(
     dy: int,
     slack: int = 2,  # pixels around the shift that are tried
 ) -> tuple[float, float]:
-    """Return the highest Pearson correlation (-1 to 1) of the common area near a shift, and that area as a share (0 to 1) of the smaller
+    """Return the highest Pearson correlation (0 to 1, 0 for a negative one) of the common area near a shift, and that area as a share (0 to 1) of the smaller
     image. The correlation is 0 where one of them is plain."""
     left, top = max(0, slack - dx), max(0, slack - dy)
     right, bottom = min(first.shape[1], second.shape[1] - dx - slack), min(first.shape[0], second.shape[0] - dy - slack)
@@ -130,8 +130,10 @@ def correlate_shift(
         return 0.0, share
     common = first[top:bottom, left:right]
     around = second[top + dy - slack : bottom + dy + slack, left + dx - slack : right + dx + slack]
+    if min(common.std(), around.std()) < 1e-3:
+        return 0.0, share
     correlations = np.asarray(cv2.matchTemplate(around, common, cv2.TM_CCOEFF_NORMED), float)
-    return float(np.max(correlations, initial=-1.0, where=np.isfinite(correlations) & (np.abs(correlations) < 1.001))), share
+    return float(np.max(correlations, initial=0.0, where=np.isfinite(correlations) & (correlations < 1.001))), share
 
 # %% ../../nbs/data/11_overlaps.ipynb #ov12
 OVERLAP_COLUMNS = ["first", "second", "first_label", "second_label", "matches", "correlation", "detail", "share", "dx", "dy"]

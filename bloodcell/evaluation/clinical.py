@@ -60,10 +60,12 @@ def summarise_groups(
     least: int = 20,
 ) -> dict[str, float]:
     """Return `groups` of at least so many cells, and over them the lowest, median and highest accuracy (`accuracy_min`, `accuracy_median`,
-    `accuracy_max`), the mean absolute `count_error` of a class share, and the share of class shares `within_100` and `within_400`."""
+    `accuracy_max`), the mean absolute `count_error` of a class share, and the share of class shares `within_100` and `within_400`. A class
+    that a group neither has nor is given counts in none of them."""
     test = select_split(table, "test")
     right = (most_probable_classes(test) == test["label"]).groupby(test["group"]).agg(["mean", "size"])
     accuracy, counts = right.loc[right["size"] >= least, "mean"], measure_differential(table, least)
+    counts = counts[counts["true"].gt(0) | counts["predicted"].gt(0)]
     return {
         "groups": len(accuracy),
         "accuracy_min": float(accuracy.min()),
@@ -81,7 +83,8 @@ def measure_detection(
     specificity: float = 0.95,  # on the reference
 ) -> pd.DataFrame:
     """Return one row per class with test cells: `label`, `n` (test cells of the class), the `threshold` of its probability, and
-    `sensitivity` and `specificity` at that threshold (0 to 1; NaN without cells of the class, or of others)."""
+    `sensitivity` and `specificity` at that threshold (0 to 1). A class without test cells has no row, and neither has one without cells of
+    other classes in the reference."""
     test, given, rows = select_split(table, "test"), select_split(reference, "validation"), []
     for label in list_classes(table):
         others = given.loc[given["label"] != label, f"p_{label}"]

@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.special import stdtrit
 
-from ..core.config import BloodcellError
-from .uncertainty import assign_strata, bootstrap, bootstrap_interval
-from ..training.predictions import most_probable_classes, select_split
+from ..core.config import BloodcellError, rng_for
+from .uncertainty import DRAWS, assign_strata, find_unique_counts, resample_groups
+from ..training.predictions import check_same_images, most_probable_classes, select_split
 
 # %% ../../nbs/evaluation/06_leak.ipynb #lk5
 def _sums(
@@ -37,42 +38,60 @@ def _difference(
         return sums[..., 0] / sums[..., 1] - sums[..., 2] / sums[..., 3]
 
 # %% ../../nbs/evaluation/06_leak.ipynb #lk7
+def _bootstrap_draws(
+    sums: np.ndarray,  # (groups, draws, 4)
+    strata: np.ndarray,  # of each group: int (groups,)
+    seed: int,
+) -> np.ndarray:
+    "Return the difference of each draw in each resample of the groups: float, (resamples, draws)."
+    kinds, places, many = find_unique_counts(sums, strata)
+    return _difference(np.tensordot(resample_groups(places, many, DRAWS, rng_for(seed, "bootstrap groups")), kinds, 1))
+
+
+def _interval(each: np.ndarray, resampled: np.ndarray, groups: int) -> tuple[float, float, float]:
+    "Return the ends of the 95 % interval of the mean of the draws, and the part of its standard error that groups add."
+    by_groups, within = np.nanvar(np.nanmean(resampled, axis=1)), np.nanmean(np.nanvar(resampled, axis=0))
+    by_draws = max(each.var(ddof=1) - within, 0) / len(each)
+    parts = ((by_groups, groups - 1), (by_draws, len(each) - 1))
+    freedom = sum(part for part, _ in parts) ** 2 / max(sum(part**2 / free for part, free in parts), 1e-30)
+    half = stdtrit(max(freedom, 1.0), 0.975) * np.sqrt(by_groups + by_draws)
+    return float(each.mean() - half), float(each.mean() + half), float(np.sqrt(by_groups))
+
+
 def measure_leak(
     draws: Mapping[str, Sequence[pd.DataFrame]],  # protocol, such as `paired-0`: its predictions, one table per training
     seed: int = 0,  # of the bootstrap
 ) -> dict[str, float]:
     """Return `seen` and `unseen` (mean accuracy on images of training groups and of other groups), their `difference` with
-    `difference_low` and `difference_high` (95 %, over splits, trainings and groups), `draws`, `trainings`, `images` and `groups` tested, and
-    three standard deviations: `sd_split` and `sd_training` of the difference of one draw, and `se_groups`, what the choice of groups adds
-    to the mean. `sd_training` is NaN without a draw of two trainings. Raises `BloodcellError` for fewer than two draws."""
+    `difference_low` and `difference_high` (95 %, over splits, trainings and groups), `draws`, `trainings`, different `images` and `groups`
+    tested, the standard deviations `sd_draw` (of the difference between draws, with their trainings and tested groups) and `sd_training`
+    (between trainings of one draw; NaN without two), and `se_groups`, what the choice of groups adds to the standard error. Raises
+    `BloodcellError` for fewer than two draws, and where the trainings of a draw tested other images."""
     if len(draws) < 2:
         raise BloodcellError(f"needs at least 2 paired draws, got {len(draws)}")
+    for name, tables in draws.items():
+        check_same_images(tables, [f"of training {number} of {name}" for number in range(len(tables))])
     tests = {name: [select_split(table, "test") for table in tables] for name, tables in draws.items()}
-    labels = pd.concat([test[["group", "label"]] for same in tests.values() for test in same[:1]])
-    label = labels.groupby("group")["label"].agg(lambda names: names.mode()[0]).sort_index()
+    tested = pd.concat([test[["image", "group", "label"]] for same in tests.values() for test in same[:1]])
+    label = tested.groupby("group")["label"].agg(lambda names: names.mode()[0]).sort_index()
     sums = [np.stack([_sums(test, label.index) for test in same]) for same in tests.values()]  # each: (trainings, groups, 4)
-    each = [_difference(found.sum(axis=1)) for found in sums]
-    mean = np.array([found.mean() for found in each])
-    stacked, strata = np.stack([found.mean(axis=0) for found in sums], axis=1), assign_strata(pd.factorize(label)[0])
-    low, high = bootstrap_interval(mean.mean(), bootstrap(stacked, strata, _difference, seed), len(label), [mean])
-    fixed = bootstrap(stacked.mean(axis=1, keepdims=True), strata, _difference, seed)
-    repeated = [found for found in each if len(found) > 1]
-    training = np.sqrt(np.mean([found.var(ddof=1) for found in repeated])) if repeated else np.nan
-    within = np.mean([np.nan_to_num(training) ** 2 / len(found) for found in each])
-    total = stacked.sum(axis=0)
+    trainings = [_difference(found.sum(axis=1)) for found in sums]
+    each, stacked = np.array([found.mean() for found in trainings]), np.stack([found.mean(axis=0) for found in sums], axis=1)
+    low, high, by_groups = _interval(each, _bootstrap_draws(stacked, assign_strata(pd.factorize(label)[0]), seed), len(label))
+    repeated, total = [found.var(ddof=1) for found in trainings if len(found) > 1], stacked.sum(axis=0)
     return {
         "seen": float((total[:, 0] / total[:, 1]).mean()),
         "unseen": float((total[:, 2] / total[:, 3]).mean()),
-        "difference": float(mean.mean()),
+        "difference": float(each.mean()),
         "difference_low": low,
         "difference_high": high,
         "draws": len(draws),
-        "trainings": sum(map(len, each)),
-        "images": int(total[:, [1, 3]].sum()),
+        "trainings": sum(map(len, trainings)),
+        "images": tested["image"].nunique(),
         "groups": len(label),
-        "sd_split": float(np.sqrt(max(mean.var(ddof=1) - within, 0))),
-        "sd_training": float(training),
-        "se_groups": float(fixed.std(ddof=1)),
+        "sd_draw": float(each.std(ddof=1)),
+        "sd_training": float(np.sqrt(np.mean(repeated))) if repeated else np.nan,
+        "se_groups": by_groups,
     }
 
 

@@ -332,10 +332,17 @@ def _outcome(row: Mapping) -> str:
     "The verdict of a measurement in words."
     distance = abs(row["value"] - row["claimed"])
     words = f"{distance:.3f} nats" if "loss" in row["metric"] else f"{100 * distance:.1f} percentage points"
+    near = (
+        "above the claimed bound"
+        if row["relation"] == "above"
+        else f"within {MARGIN} nats"
+        if "loss" in row["metric"]
+        else "within 2 points"
+    )
     exact = " (no interval)" if np.isnan(row["low"]) else ""
     return {
-        Verdict.COMPATIBLE: f"within {100 * MARGIN:.0f} points of the claim{exact}",
-        Verdict.UNDECIDED: f"undecided: the interval lies partly within {100 * MARGIN:.0f} points of the claim",
+        Verdict.COMPATIBLE: f"{near}{'' if row['relation'] == 'above' else ' of the claim'}{exact}",
+        Verdict.UNDECIDED: "undecided: the interval lies across an edge of what is compatible",
         Verdict.OTHER_READING: "another reading",
         Verdict.NOT_COMPARABLE: "not comparable",
         Verdict.BELOW: f"{words} below the claim{exact}",

@@ -303,13 +303,14 @@ def _and_seeds(same: Sequence[Outcome]) -> str:
 
 def describe_groups(dataset: Dataset) -> str:
     "Return sentences that say which images are kept together, and what the data set does not say."
-    images, sizes = dataset.images, dataset.images.groupby("group").size()
-    if dataset.gives_groups:
-        return f"{len(images):,} images in {len(sizes):,} groups, which stay in one part of the split."
+    images, silent = dataset.images, [site for site, (entry, _) in dataset.sites.items() if not catalog.gives_groups(entry)]
+    if not silent:
+        return f"{len(images):,} images in {images['group'].nunique():,} groups, which stay in one part of the split."
+    sizes = images[images["site"].isin(silent)].groupby("group").size()
     joined = sizes[sizes > 1]
     words = (
-        f"{len(images):,} images. The data set names no slide or patient, so images of one slide or patient can be in training and test. "
-        f"A search for copies and overlapping fields joined {joined.sum():,} images into {len(joined):,} groups, which stay in one part."
+        f"{len(images):,} images. {', '.join(silent)} names no slide or patient, so images of one slide or patient can be in training and test. "
+        f"A search for copies and overlapping fields joined {joined.sum():,} of its images into {len(joined):,} groups, which stay in one part."
     )
     if dataset.entry.name in catalog.CATALOG:
         return words
