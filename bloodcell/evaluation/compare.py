@@ -14,18 +14,21 @@ import numpy as np
 import pandas as pd
 
 from ..core.config import BloodcellError
+from ..data.splits import PAIRED_PREFIX
 from ..training.outcomes import Outcome, group_outcomes, load_outcomes
 from ..training.predictions import select_split
 from .uncertainty import holm_correction, paired_difference, summarise_seeds, unpaired_difference
 
 # %% ../../nbs/evaluation/05_compare.ipynb #cell6
 def find_models(path: str | Path) -> dict[tuple[str, str, str], list[Outcome]]:
-    "The trained models below a path: run, recipe and protocol to the outcomes of all seeds. Raises `BloodcellError` where there is none."
+    """Return the trained models below a path: run, recipe and protocol to the outcomes of all seeds. Paired draws, each with a test set of its
+    own, are left out. Raises `BloodcellError` where there is none."""
     place = Path(path).resolve()
     run = next((folder for folder in (place, *place.parents) if (folder / "experiments").is_dir()), None)
-    found = (
-        [one for one in load_outcomes(run) if one.has_predictions and one.folder.is_relative_to(place)] if run and place.is_dir() else []
-    )
+    outcomes = load_outcomes(run) if run and place.is_dir() else []
+    found = [
+        one for one in outcomes if one.has_predictions and one.folder.is_relative_to(place) and not one.protocol.startswith(PAIRED_PREFIX)
+    ]
     if run is None or not found:
         raise BloodcellError(
             f"{path} holds no finished experiment: name a run's folder, such as runs/pbc-long-s0, or a folder in its experiments"
