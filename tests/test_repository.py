@@ -186,7 +186,7 @@ def test_the_readme_is_made_from_the_index():
 
 def assert_tables_agree(stored, computed):
     """Equal text, and numbers within 1e-6: their last digits, and with them the order of ties, depend on Python and the processor. Ends of
-    intervals are drawn: with another NumPy than that of Python 3.11's lock a draw can come out differently, so there they agree within 0.005."""
+    intervals are drawn: with another NumPy than that of Python 3.11's lock a draw can differ, so there they agree within 0.005."""
     frames = [pd.read_csv(path) for path in (stored, computed)]
     drawn = [name for name in frames[0] if name.endswith(("low", "high")) or name in ("p", "p_holm", "smallest")]
     if sys.version_info[:2] != (3, 11) and set(drawn) <= set(frames[1]):
