@@ -400,7 +400,7 @@ def hash_paths(paths: Sequence[str]) -> str:
     "Return 16 hexadecimal digits for a set of paths."
     return hashlib.sha256("\n".join(sorted(paths)).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
-
+# %% ../../nbs/data/00_catalog.ipynb #cell22b
 def read_known_overlaps(
     entry: CatalogEntry,
     paths: Sequence[str] | None = None,  # of all usable images; default: those that were searched first

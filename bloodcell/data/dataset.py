@@ -69,7 +69,7 @@ TEXT_COLUMNS = [
 ]
 PAIR_TEXT_COLUMNS = ["first", "second", "kind", "orientation", "first_label", "second_label"]
 
-
+# %% ../../nbs/data/10_dataset.ipynb #cell6b
 def _search_overlaps(entry: catalog.CatalogEntry, usable: pd.DataFrame, root: Path) -> pd.DataFrame:
     "Return the pairs of usable images that show a part of one field. Copies of a traced original are grouped already."
     if entry.groups:

@@ -205,7 +205,7 @@ def draw_bilobed_nucleus(size: tuple[int, int], centre: np.ndarray, radius: floa
 def draw_indented_nucleus(size: tuple[int, int], centre: np.ndarray, radius: float, rng: np.random.Generator) -> np.ndarray:
     return draw_folded_nucleus(size, centre, radius, rng, depth=rng.uniform(0.35, 0.6))
 
-
+# %% ../../nbs/data/01_synthetic.ipynb #cell21b
 CELL_KINDS = (
     CellKind(
         "basophil",

@@ -57,7 +57,7 @@ def _interval(each: np.ndarray, resampled: np.ndarray, groups: int) -> tuple[flo
     half = stdtrit(max(freedom, 1.0), 0.975) * np.sqrt(by_groups + by_draws)
     return float(each.mean() - half), float(each.mean() + half), float(np.sqrt(by_groups))
 
-
+# %% ../../nbs/evaluation/06_leak.ipynb #lk7b
 def measure_leak(
     draws: Mapping[str, Sequence[pd.DataFrame]],  # protocol, such as `paired-0`: its predictions, one table per training
     seed: int = 0,  # of the bootstrap

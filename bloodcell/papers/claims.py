@@ -105,7 +105,7 @@ def _khalil(metric: str, printed: str, place: str, part: str) -> Claim:
 def _asghar(metric: str, printed: str, place: str, reading: Reading, label: str = "") -> Claim:
     return Claim("asghar2023_cnn", metric, printed, place, "pbc", "asghar2023", reading, label)
 
-
+# %% ../../nbs/papers/01_claims.ipynb #cell7b
 CLAIMS = (
     _khalil("accuracy", "0.98", "abstract (no images named); results", "test"),
     _khalil("validation accuracy", "0.97", "results", "validation"),
@@ -230,7 +230,7 @@ def _evaluations(claim: Claim, table: pd.DataFrame) -> list[str]:
     counts_all = claim.protocol == "asghar2023" and (table["split"] == "train").any()
     return ["test", "all"] if counts_all else ["test"]
 
-
+# %% ../../nbs/papers/01_claims.ipynb #cell11b
 def _overlap(outcome: Outcome, split: str) -> float:
     "Return the share of the evaluated images whose group was trained on; by the record where the training images are not stored."
     table = outcome.predictions
@@ -363,7 +363,7 @@ def describe_verdict(
         )
     return "; ".join(filter(None, [*parts, "fewer epochs or images than the paper's" if row["shortened"] else ""]))
 
-
+# %% ../../nbs/papers/01_claims.ipynb #293e27b3b
 MEASUREMENT_COLUMNS = [
     "measured_by",
     "protocol",
@@ -421,7 +421,7 @@ def _row(claim: Claim, found: Measurement) -> dict:
         "reason": claim.reading.reason if found.primary else "",
     }
 
-
+# %% ../../nbs/papers/01_claims.ipynb #cell15b
 def claims_table(
     data: str,  # the name of the data set
     outcomes: Sequence[Outcome],  # of a run

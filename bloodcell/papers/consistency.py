@@ -157,7 +157,7 @@ def _asghar_matrix() -> list[dict]:
         ),
     ]
 
-
+# %% ../../nbs/papers/02_consistency.ipynb #13d533c3b
 def _asghar_rates() -> list[dict]:
     "The rates of the 7-block network against each other."
     printed = {metric: dict(zip(ASGHAR_CLASSES, map(float, values), strict=True)) for metric, values in ASGHAR_TABLE_4.items()}

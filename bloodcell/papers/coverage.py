@@ -73,9 +73,6 @@ PAPER_OUTPUTS = (
         ("khalil2022_vgg16",),
     ),
     PaperOutput("khalil2022", "", "pictures with their predictions", "06_khalil_vgg16", "figures/khalil2022_*.png", ("khalil2022_vgg16",)),
-    PaperOutput(
-        "sravani2023", "", "counts, empty and duplicate records", "05_sravani_hybrid", "tables/sravani2023_hybrid_counts.csv", data="lisc"
-    ),
     PaperOutput("khalil2022", "", "images of each class", "01_data", "tables/counts.csv"),
     PaperOutput(
         "khalil2022",
@@ -84,6 +81,9 @@ PAPER_OUTPUTS = (
         "06_khalil_vgg16",
         "figures/curves_khalil2022_scratch_*.png",
         ("khalil2022_scratch",),
+    ),
+    PaperOutput(
+        "sravani2023", "", "counts, empty and duplicate records", "05_sravani_hybrid", "tables/sravani2023_hybrid_counts.csv", data="lisc"
     ),
     PaperOutput(
         "sravani2023",
@@ -95,14 +95,6 @@ PAPER_OUTPUTS = (
     ),
     PaperOutput("sravani2023", "", "architecture of the CNN", "04_sravani_cnn", "notebooks/04_sravani_cnn.ipynb"),
     PaperOutput("sravani2023", "", "a sample of each class", "01_data", "figures/*classes*.png"),
-    PaperOutput(
-        "asghar2023",
-        "",
-        "ten classes",
-        "09_asghar_cnn",
-        "notebooks/09_asghar_cnn.ipynb",
-        ("asghar2023_mobilenetv2_ten",),
-    ),
     PaperOutput("sravani2023", "", "layers and parameters of the CNN", "04_sravani_cnn", "notebooks/04_sravani_cnn.ipynb"),
     PaperOutput(
         "sravani2023",
@@ -177,6 +169,14 @@ PAPER_OUTPUTS = (
         "07_jarjees_vgg19",
         "tables/jarjees2022_comparison.csv",
         ("jarjees2022_vgg19",),
+    ),
+    PaperOutput(
+        "asghar2023",
+        "",
+        "ten classes",
+        "09_asghar_cnn",
+        "notebooks/09_asghar_cnn.ipynb",
+        ("asghar2023_mobilenetv2_ten",),
     ),
     PaperOutput("asghar2023", "Table 1", "images of each class", "01_data", "tables/counts.csv"),
     PaperOutput("asghar2023", "Figure 1", "a cell of each class", "08_asghar_backbones", "figures/asghar2023_classes.png"),

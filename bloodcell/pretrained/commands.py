@@ -90,7 +90,7 @@ def _terminal(table, calibrated: bool = True) -> str:
         lines.append(f"{name:{width}}   {row.note or said}")
     return "\n".join(lines) + "\n"
 
-
+# %% ../../nbs/pretrained/05_commands.ipynb #cell8b
 def _describe_shift(table) -> str:
     "Return what follows where many cells are above the OOD limit, which 5 % of the calibration cells are; empty elsewhere."
     share, cells = _share_above_limit(table)

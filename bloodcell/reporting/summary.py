@@ -200,7 +200,7 @@ def summarise_controls(where: str | Path | None = None) -> str:
         )
     return _box(lines)
 
-
+# %% ../../nbs/reporting/04_summary.ipynb #cell10b
 def summarise_confidence(where: str | Path | None = None) -> str:
     """Return the calibration of stored networks as a Markdown quotation: for held-out cells, in held-out laboratories, and for cells of
     unknown classes."""
