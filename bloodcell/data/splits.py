@@ -172,10 +172,16 @@ def _train_part(images: pd.DataFrame) -> pd.DataFrame:
     return images[images["part"] == "TRAIN"] if (images["part"] == "TRAIN").any() else images
 
 
-def _balanced_with_test(images: pd.DataFrame, seed: int) -> pd.DataFrame:
-    "The test images as they are; the others cut to the same number of each class."
-    test = images["split"] == "test"
-    return pd.concat([split_balanced(images[~test], 0.3, seed), images[test]])
+def _balanced_by_group(images: pd.DataFrame, seed: int) -> pd.DataFrame:
+    "The test images as they are; of the other groups 30 % validate; in each part every class is cut to the smallest."
+    rest = images[images["split"] != "test"]
+    held = rest.index.isin(_draw(rest, 0.3, seed_for(seed, "balanced", "validation")))
+    parts = [
+        part.groupby("label").sample(part["label"].value_counts().min(), random_state=seed_for(seed, "balanced"))
+        for part in (rest[~held], rest[held])
+    ]
+    train, validation = (part.assign(split=name) for part, name in zip(parts, SPLITS, strict=False))
+    return pd.concat([train, validation, images[images["split"] == "test"]])
 
 # %% ../../nbs/data/07_splits.ipynb #cell23
 PROTOCOLS = {
@@ -210,9 +216,16 @@ PROTOCOLS = {
         Protocol(
             "jarjees2022",
             "Jarjees et al. 2022",
-            "every class cut to the smallest; 30 % validate and are the published number (group-disjoint test images are kept beside them)",
-            _balanced_with_test,
+            "every class cut to the smallest, then 30 % validate, drawn by image; their accuracy is the published number, and nothing tests",
+            lambda images, seed: split_balanced(images, 0.3, seed),
             counted=("validation",),
+        ),
+        Protocol(
+            "jarjees2022-grouped",
+            "this study",
+            "as jarjees2022 with 30 % of the groups that do not test; the group-disjoint test images are kept as they are",
+            _balanced_by_group,
+            group_disjoint=True,
         ),
         Protocol(
             "asghar2023",

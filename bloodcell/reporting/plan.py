@@ -38,7 +38,7 @@ def is_admitted(recipe: Recipe, profile: Profile) -> bool:
 
 def is_worth_running(protocol: str, dataset: Dataset) -> bool:
     "Whether the protocol tells something on these data that the group-disjoint split does not."
-    if protocol in ("group-disjoint", "jarjees2022") or protocol.startswith(HELD_OUT_PREFIX):
+    if protocol.startswith(("group-disjoint", "jarjees2022", HELD_OUT_PREFIX)):
         return True
     leaky = protocol.removesuffix("-grouped")
     found = count_overlap(dataset.split_by(leaky).images)

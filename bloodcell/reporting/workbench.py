@@ -85,11 +85,11 @@ def results_table(
     found: Sequence[Outcome],
     split: str = "test",
 ) -> pd.DataFrame:
-    """One row per recipe and protocol, with the numbers of the seeds that trained; `overlap` counts test images whose cell is known to have
-    been trained on."""
+    """One row per recipe and protocol, with the numbers of the seeds that trained; none where the protocol has no images of this split.
+    `overlap` counts test images whose cell is known to have been trained on."""
     rows = []
     for same in group_outcomes(found).values():
-        tables = [one.predictions for one in same if one.status == "run"]
+        tables = [one.predictions for one in same if one.status == "run" and (one.predictions["split"] == split).any()]
         rows.append(_facts(same) | (uncertainty.summarise_seeds(tables, split) if tables else {"seeds": 0}))
     return pd.DataFrame(rows, columns=RESULT_COLUMNS).astype(
         {"seeds": "Int64", "n": "Int64", "groups": "Int64", "overlap": "Int64", "epochs": "Int64", "parameters": "Int64"}
@@ -111,7 +111,8 @@ def seeds_table(
     for one in found:
         row = {"recipe": one.recipe.name, "protocol": one.protocol, "seed": one.seed, "status": one.status}
         if one.has_predictions:
-            row |= metrics.summarise_scores(one.predictions, split)
+            tested = (one.predictions["split"] == split).any()
+            row |= metrics.summarise_scores(one.predictions, split) if tested else {}
             row |= {
                 "training_accuracy": _training_accuracy(one),
                 "training_majority": one.record["training_majority"],

@@ -98,7 +98,7 @@ def _train_network(recipe: Recipe, data: Dataset, seed: int, folder: Path, needs
     from bloodcell.training import loop
 
     seed = seed_for(seed, recipe.name) if recipe.sampling.fold else seed  # members of an ensemble begin apart
-    loop.set_seed(seed, recipe.schedule.threads)
+    loop.set_seed(seed)
     network, weights = loop.build_network(recipe, len(data.classes), seed)
     pixels = source = data.pixels(recipe.input)
     trained = network
@@ -112,7 +112,8 @@ def _train_network(recipe: Recipe, data: Dataset, seed: int, folder: Path, needs
     if recipe.sampling.images_without_masks:  # few enough to store the features that a classifier may need
         np.save(folder / "logits.npy", networks.compute_logits(network, pixels[everything]))
     probabilities = loop.predict_rows(trained, source, everything)
-    return MethodResult(probabilities, history, weights, {"parameters": network.count_params()}, seconds)
+    facts = {"parameters": network.count_params(), "precision": network.dtype_policy.name}
+    return MethodResult(probabilities, history, weights, facts, seconds)
 
 # %% ../../nbs/training/05_experiment.ipynb #57cc0dcc
 def _train_head(recipe: Recipe, data: Dataset, seed: int, folder: Path, needs: Sequence[Outcome]) -> MethodResult:
@@ -195,7 +196,7 @@ def outcome_folder(recipe: Recipe, dataset: Dataset, seed: int, folder: str | Pa
 
 
 def discard_record(outcome: Outcome) -> None:
-    "Remove the record of an experiment, so that it is run again; a finished training is not repeated for that."
+    "Remove the record of an experiment, so that it is run again."
     (outcome.folder / "record.json").unlink(missing_ok=True)
 
 # %% ../../nbs/training/05_experiment.ipynb #2ef067ef
@@ -226,6 +227,7 @@ def run_experiment(
             _write_record(outcome, data, mark, {"status": "not run: no weights", "reason": str(error), "seconds": 0.0})
         else:
             _write_outcome(outcome, data, mark, result, time.monotonic() - began)
+            (outcome.folder / "state.npz").unlink(missing_ok=True)  # twice the size of the network
     return Outcome(outcome.recipe, outcome.protocol, outcome.seed, outcome.folder)
 
 # %% ../../nbs/training/05_experiment.ipynb #af7d217c

@@ -49,8 +49,7 @@ class Schedule:
     patience: int | None = None  # epochs without a lower validation loss after which training stops
     cosine_decay: bool = False  # warm up for a twentieth of the steps, then decay to 0 along half a cosine
     averaging: float = 0.0  # momentum of a moving average of the weights (EMA), which is validated and kept; 0 for none
-    precision: str = "float32"  # Keras's policy: "float32", "mixed_bfloat16" or "mixed_float16"
-    threads: int = 2  # threads inside one TensorFlow operation; the same number gives the same numbers on any number of cores
+    precision: str = "float32"  # Keras's policy: "float32", or "mixed_bfloat16", which is used where the processor computes in it
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,7 @@ def check_recipe(recipe: Recipe) -> None:
         "method": (recipe.method, METHODS),
         "labels": (recipe.sampling.labels, ("classes", "ten")),
         "orientations": (recipe.inference.orientations, (1, 8)),
-        "precision": (recipe.schedule.precision, ("float32", "mixed_bfloat16", "mixed_float16")),
+        "precision": (recipe.schedule.precision, ("float32", "mixed_bfloat16")),
     }
     for name, (value, known) in expected.items():
         if value not in known:
