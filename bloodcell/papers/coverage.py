@@ -55,7 +55,7 @@ def _recipe_status(name: str, found: Sequence[Outcome]) -> str:
 PAPER_DATA = {"khalil2022": "kaggle", "sravani2023": "kaggle", "jarjees2022": "pbc", "asghar2023": "pbc"}
 PAPER_OUTPUTS = (
     PaperOutput("khalil2022", "", "augmented examples", "03_augmentation", "figures/augmentation_khalil2022.png"),
-    PaperOutput("khalil2022", "", "layers and parameters", "06_khalil_vgg16", "figures/network_khalil2022.png", ("khalil2022_vgg16",)),
+    PaperOutput("khalil2022", "", "layers and parameters", "06_khalil_vgg16", "notebooks/06_khalil_vgg16.ipynb", ("khalil2022_vgg16",)),
     PaperOutput(
         "khalil2022",
         "",
@@ -130,7 +130,7 @@ PAPER_OUTPUTS = (
     ),
     PaperOutput("jarjees2022", "Figure 1", "framework of the system", "07_jarjees_vgg19", "figures/framework_jarjees2022.png"),
     PaperOutput("jarjees2022", "Figure 2", "augmented cells", "03_augmentation", "figures/augmentation_jarjees2022.png"),
-    PaperOutput("jarjees2022", "Figure 3", "the network", "07_jarjees_vgg19", "figures/network_jarjees2022.png", ("jarjees2022_vgg19",)),
+    PaperOutput("jarjees2022", "Figure 3", "the network", "07_jarjees_vgg19", "notebooks/07_jarjees_vgg19.ipynb", ("jarjees2022_vgg19",)),
     PaperOutput(
         "jarjees2022",
         "Figure 4",
@@ -188,7 +188,7 @@ PAPER_OUTPUTS = (
         "tables/asghar2023_errors.csv",
         tuple(f"asghar2023_{name.lower()}" for name in ASGHAR_ACCURACY),
     ),
-    PaperOutput("asghar2023", "Figure 3", "the network", "09_asghar_cnn", "figures/network_asghar2023_cnn.png"),
+    PaperOutput("asghar2023", "Figure 3", "the network", "09_asghar_cnn", "notebooks/09_asghar_cnn.ipynb"),
     PaperOutput(
         "asghar2023",
         "Figure 4",

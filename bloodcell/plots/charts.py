@@ -282,7 +282,7 @@ def plot_confounders(found: pd.DataFrame, title: str) -> plt.Figure:
 def plot_learning_curves(histories: Sequence[pd.DataFrame], title: str, stages: Sequence[int] = ()) -> plt.Figure:
     """Loss, accuracy and, where it was watched, F-score of training and validation, one line per seed; the kept epoch of the first seed
     and the end of each of `stages` are marked."""
-    units = {"loss": "loss (nats)", "accuracy": "accuracy", "f1_score": "F-score (mean of the classes)"}
+    units = {"loss": "loss (nats)", "accuracy": "accuracy", "f1_score": "macro F-score"}
     first = histories[0]
     names = [name for name in units if name in first]
     figure, axes = plt.subplots(1, len(names), figsize=(4 * len(names), 3), squeeze=False)

@@ -39,7 +39,7 @@ def draw_network(
     wanted = [
         layer
         for layer in _unfold(network.layers)
-        if not layer.name.startswith(("dropout", "rescaling", "preprocess", "re_lu", "batch_norm", "input"))
+        if not layer.name.startswith(("dropout", "rescaling", "preprocess", "lambda", "re_lu", "batch_norm", "input"))
     ]
     figure, axis = plt.subplots(figsize=(0.52 * len(wanted) + 1, 3.1))
     tallest = max(layer.output.shape[1] for layer in wanted if len(layer.output.shape) == 4)

@@ -35,7 +35,7 @@ from ..data.pixels import RowView
 from .recipes import Recipe
 from ..core.runs import FACTS_FILE, code_version, describe_environment, retain_freed_memory
 from ..models.backbones import weights_hash
-from ..models.networks import NETWORKS
+from ..models.networks import NETWORKS, list_layer_settings
 
 # %% ../../nbs/training/03_loop.ipynb #cell6
 THREADS = 2  # inside one TensorFlow operation; sums are split by it, so it changes the last bits
@@ -267,18 +267,6 @@ class F1Score(keras.metrics.F1Score):
 TRAINING_METRICS = {"accuracy": lambda: "accuracy", "f1_score": F1Score}
 
 # %% ../../nbs/training/03_loop.ipynb #cell18
-def _layer_settings(network: keras.Model) -> list:
-    "Type and settings of each layer, nested ones included, without the names that Keras counts up."
-    found: list = []
-    for layer in network.layers:
-        if getattr(layer, "layers", None):
-            found.append(_layer_settings(layer))
-        else:
-            settings = {name: value for name, value in layer.get_config().items() if name not in ("name", "batch_shape")}
-            found.append((type(layer).__name__, layer.trainable, json.dumps(settings, sort_keys=True, default=str)))
-    return found
-
-
 def hash_training(
     network: keras.Model,
     recipe: Recipe,
@@ -295,7 +283,7 @@ def hash_training(
         settings["schedule"] = settings["schedule"] | {"epochs": ()}
     facts = (
         sorted(settings.items(), key=lambda pair: pair[0]),
-        _layer_settings(network),
+        list_layer_settings(network),
         weights_hash(network),
         seed,
         keras.config.backend(),
