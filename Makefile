@@ -3,7 +3,7 @@ PYTHON ?= python3
 DATA ?= synthetic
 PROFILE ?= quick
 SEED ?= 0
-SEEDS ?= 0
+SEEDS ?= 1
 OUT ?=
 CORES ?= 0
 
@@ -25,10 +25,11 @@ ifneq ($(BLOODCELL_WEIGHTS),)
 export BLOODCELL_WEIGHTS := $(abspath $(BLOODCELL_WEIGHTS))
 endif
 
-.PHONY: help study results web docs lint test lab bench notebooks lock clean
+.PHONY: help study papers results web docs lint test lab bench notebooks lock clean
 
 help:
-	@echo "make study      run the study (DATA=synthetic PROFILE=quick SEED=0 SEEDS=0 OUT= CORES=0)"
+	@echo "make study      run the study (DATA=synthetic PROFILE=quick SEED=0 SEEDS=1 OUT= CORES=0)"
+	@echo "make papers     run the papers' own networks on their own data, and nothing else (DATA= PROFILE=full SEEDS=1)"
 	@echo "make results    compute every table and figure of README.md and results/ from the stored predictions"
 	@echo "make lint       check style, format and types of the code"
 	@echo "make test       check the code and run the tests"
@@ -43,14 +44,20 @@ help:
 study: .venv/installed
 	@$(BIN)/bloodcell study --data "$(DATA)" --profile "$(PROFILE)" --seed "$(SEED)" --seeds "$(SEEDS)" --out "$(OUT)" --cores "$(CORES)"
 
+# Other defaults than those of `make study`: each paper's own data and size.
+papers: DATA := $(if $(filter command line environment,$(origin DATA)),$(DATA))
+papers: PROFILE := $(if $(filter command line environment,$(origin PROFILE)),$(PROFILE),full)
+papers: .venv/installed
+	@$(BIN)/bloodcell papers --data "$(DATA)" --profile "$(PROFILE)" --seed "$(SEED)" --seeds "$(SEEDS)" --out "$(OUT)" --cores "$(CORES)"
+
 lint: .venv/installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check nbs tests workflow
 	$(BIN)/mypy
 
-# The study's chapters and the findings are left to pytest, which runs them all.
+# The study's chapters, the overview and the appendices are left to pytest, which runs them all.
 test: lint
-	$(BIN)/nbdev_test --n_workers 2 --timing --skip_folder_re '^study$$' --skip_file_re '^([_.]|findings)'
+	$(BIN)/nbdev_test --n_workers 2 --timing --skip_folder_re '^study$$' --skip_file_re '^([_.]|findings|appendix)'
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lab: .venv/installed

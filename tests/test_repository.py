@@ -30,7 +30,8 @@ PACKAGES = [
 ]  # each imports earlier ones only
 CHAPTERS = [path for name in PACKAGES for path in sorted((REPOSITORY / "nbs" / name).glob("*.ipynb"))]
 DOCS = sorted((REPOSITORY / "nbs/docs").glob("*.ipynb"))
-LIBRARY = [*CHAPTERS, REPOSITORY / "nbs/cli.ipynb", REPOSITORY / "nbs/docs/findings.ipynb"]
+RESULTS = [path for path in DOCS if path.stem != "guide"]
+LIBRARY = [*CHAPTERS, REPOSITORY / "nbs/cli.ipynb", *RESULTS]
 STUDY = sorted((REPOSITORY / "nbs/study").glob("*.ipynb"))
 
 
@@ -39,7 +40,7 @@ def test_a_study_chapter_opens_anywhere(path):
     notebook = nbformat.read(path, as_version=4)
     tagged = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
     assert len(tagged) == 1
-    assert set(papermill.inspect_notebook(str(path))) == {"data", "profile", "seed", "seeds", "out"}
+    assert set(papermill.inspect_notebook(str(path))) == {"data", "profile", "seed", "seeds", "out", "fetch"}
     assert f"blob/main/nbs/study/{path.name})" in notebook.cells[0].source
     assert 'if "google.colab" in sys.modules or' in notebook.cells[2].source
     assert not any(cell.source.startswith("#| export") for cell in notebook.cells)
@@ -261,8 +262,9 @@ def test_stored_outputs_are_free_of_errors_and_of_one_machine():
     assert size < 10_000_000
 
 
-def test_the_findings_show_every_figure_and_no_table_without_rows():
-    for cell in nbformat.read(REPOSITORY / "nbs/docs/findings.ipynb", as_version=4).cells:
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_the_results_show_every_figure_and_no_table_without_rows(path):
+    for cell in nbformat.read(path, as_version=4).cells:
         shown = [output.data for output in cell.get("outputs", []) if "data" in output]
-        assert "save_figure(" not in cell.source or any("image/png" in data for data in shown), cell.source
+        assert "save_stored_figure(" not in cell.source or any("image/png" in data for data in shown), cell.source
         assert all(data["text/html"].count("<tr") > 1 for data in shown if "text/html" in data), cell.source

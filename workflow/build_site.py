@@ -16,12 +16,12 @@ HERE, NOTEBOOKS = Path(__file__).parent, home() / "nbs"
 PACKAGES = ("core", "data", "models", "training", "evaluation", "plots", "papers", "pretrained", "reporting")
 CONTENTS = {
     "The study": ["study/*"],
-    "Results": ["docs/findings", "figures", "results/CARD"],
+    "Results": ["docs/findings", "docs/appendix_papers", "docs/appendix_laboratories", "figures", "results/CARD"],
     "How to": ["docs/guide", "contributing", "changelog"],
     **{f"bloodcell.{name}": [f"{name}/*"] for name in PACKAGES},
     "Reference": ["cli", "api"],
 }
-PAGES = ("index", "findings")  # what they say counts, not how it was computed
+PAGES = ("index", "findings", "appendix_papers", "appendix_laboratories")  # what they say counts, not how it was computed
 LINKS = {  # from a notebook to a file beside `nbs/`: where the site has it
     r"\((?:\.\./)+CONTRIBUTING\.md\)": "({}contributing.md)",
     r"\((?:\.\./)+results\)": "({}figures.md)",

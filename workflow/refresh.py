@@ -1,8 +1,8 @@
 """Store the outputs of the synthetic study and of the library chapters in nbs/, and make README.md from the index.
 
 `make notebooks` runs the study with the parameters that its chapters show. Figures are reduced to 256 colours so that the repository stays
-small. `make results` runs the two notebooks that show the stored results, writes their tables, README.md and results/report.html,
-and brings the boxes on real cells in the study's chapters up to date.
+small. `make results` runs the notebooks that show the stored results, writes their tables, README.md and results/report.html,
+and runs the cells of the study's chapters that are tagged `stored`, which show the results on real images.
 """
 
 import argparse
@@ -18,17 +18,19 @@ from pathlib import Path
 
 import nbformat
 import papermill
+from execnb.shell import CaptureShell
 from nbconvert import MarkdownExporter
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor, ExecutePreprocessor
+from nbformat.v4.rwbase import rejoin_lines
 from PIL import Image
 
-from bloodcell.core.config import get_profile, home
+from bloodcell.core.config import home
 from bloodcell.core.runs import run_folder
-from bloodcell.reporting import summary as summary_module
 from bloodcell.reporting.report import WIDGET_MIME, list_chapters, write_report_page
 
 NBS = home() / "nbs"
-RESULTS = ("docs/findings.ipynb", "index.ipynb")
+APPENDICES = ("docs/appendix_papers.ipynb", "docs/appendix_laboratories.ipynb")  # which write the tables
+OVERVIEWS = ("docs/findings.ipynb", "index.ipynb")  # which read them
 
 
 def small_png(text: str) -> str:
@@ -67,7 +69,7 @@ def run_study() -> Path:
     assert all(shown == first for shown in others), "the chapters show different parameters"
     folder = run_folder(first["data"], first["profile"], first["seed"], first["out"])
     shutil.rmtree(folder, ignore_errors=True)
-    options = [f"--{name}={value}" for name, value in first.items()]
+    options = [f"--{name}={value}" for name, value in first.items() if name != "fetch"]
     subprocess.run([sys.executable, "-c", "from bloodcell.cli import main; main()", "study", *options], check=True)
     return folder
 
@@ -77,7 +79,8 @@ def refresh_study(folder: Path) -> None:
     for source in list_chapters():
         notebook, shown = nbformat.read(source, as_version=4), visible_parameters(source)
         ran = nbformat.read(folder / "notebooks" / source.name, as_version=4)
-        used = shown | {"seeds": shown["seeds"] or get_profile(shown["profile"]).seeds, "out": str(folder)}
+        used = shown | {"out": str(folder)}
+        used.pop("fetch")  # of no use where the data are drawn
         assert ran.metadata["papermill"]["parameters"] == used, f"{source.name} ran with other parameters than it shows"
         cells = [cell for cell in ran.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
         for cell, done in zip(notebook.cells, cells, strict=True):
@@ -98,27 +101,28 @@ def execute(source: Path) -> None:
     nbformat.write(notebook, source)
 
 
-def refresh_boxes() -> None:
-    "Compute the boxes on real cells in the study's chapters again: cells like `Markdown(summarise_real_cells('sravani2023_cnn'))`."
-    for source in sorted((NBS / "study").glob("*.ipynb")):
-        notebook = nbformat.read(source, as_version=4)
-        for cell in notebook.cells:
-            if cell.cell_type == "code" and re.match(r"Markdown\(summarise_(?!outcomes)", cell.source):
-                asked = ast.parse(cell.source).body[0].value.args[0]
-                words = getattr(summary_module, asked.func.id)(*map(ast.literal_eval, asked.args))
-                data = {"text/markdown": words, "text/plain": "<IPython.core.display.Markdown object>"}
-                cell.outputs = [nbformat.v4.new_output("execute_result", data)]
-        nbformat.write(notebook, source)
+def refresh_stored(source: Path) -> None:
+    "Run the cells of a chapter that are tagged `stored`: they need the stored results and nothing else of the chapter."
+    notebook, shell = nbformat.read(source, as_version=4), CaptureShell(mpl_format="png")
+    for cell in notebook.cells:
+        if "stored" in cell.metadata.get("tags", []):
+            cell.outputs = [nbformat.from_dict(output) for output in shell.run(cell.source)]
+            if shell.exc:
+                raise RuntimeError(f"{source.name}, cell {cell.id}: {shell.exc}")
+            rejoin_lines(notebook)
+            cell.outputs = keep_readable(cell)
+    nbformat.write(notebook, source)
 
 
 def refresh_results() -> None:
-    "Run the notebooks of the stored results; write README.md, results/report.html and the boxes of the study's chapters."
-    with ThreadPoolExecutor(2) as pool:  # the boxes need no notebook: they are made while the longer of the two still runs
-        tasks = [*(pool.submit(execute, NBS / name) for name in RESULTS), pool.submit(refresh_boxes)]
-    for task in tasks:
-        task.result()
+    "Run the notebooks and cells of the stored results; write README.md and results/report.html."
+    for names in (APPENDICES, OVERVIEWS):
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(execute, [NBS / name for name in names]))
+    for source in list_chapters():
+        refresh_stored(source)
     (home() / "README.md").write_text(readme(), encoding="utf-8")
-    write_report_page(home() / "results/report.html", "results on real cells", [NBS / RESULTS[0]])
+    write_report_page(home() / "results/report.html", "results on real cells", [NBS / name for name in (OVERVIEWS[0], *APPENDICES)])
 
 
 def readme() -> str:
@@ -136,5 +140,5 @@ if __name__ == "__main__":
         refresh_study(run_study())
         library = {path for path in NBS.rglob("*.ipynb") if path.parent.name not in ("study", ".ipynb_checkpoints")}
         with ThreadPoolExecutor(2) as pool:
-            list(pool.map(execute, sorted(library - {NBS / name for name in RESULTS})))
+            list(pool.map(execute, sorted(library - {NBS / name for name in (*APPENDICES, *OVERVIEWS)})))
     refresh_results()

@@ -90,7 +90,6 @@ class Profile:
     "How much is computed. `None` means no cap: the paper's own number."
 
     name: str
-    seeds: int
     epochs: int | None
     head_epochs: int | None
     images: int | None
@@ -108,11 +107,10 @@ class Profile:
 
 PROFILES = {
     "smoke": Profile(
-        "smoke", 1, 2, 10, 240, 48, ("MobileNetV2",), False, True, "seconds: checks that a chapter runs; its numbers mean nothing"
+        "smoke", 2, 10, 240, 48, ("MobileNetV2",), False, True, "seconds: checks that a chapter runs; its numbers mean nothing"
     ),
     "quick": Profile(
         "quick",
-        1,
         10,
         150,
         None,
@@ -124,7 +122,6 @@ PROFILES = {
     ),
     "long": Profile(
         "long",
-        3,
         60,
         150,
         None,
@@ -132,9 +129,9 @@ PROFILES = {
         ("MobileNetV2", "VGG16", "ResNet50"),
         True,
         False,
-        "hours on two CPU cores: every image (2,000 where a backbone is trained), up to 60 epochs, three seeds",
+        "hours on two CPU cores: every image (2,000 where a backbone is trained), up to 60 epochs",
     ),
-    "full": Profile("full", 5, None, None, None, None, None, True, False, "the paper's own epochs and backbones, five seeds; wants a GPU"),
+    "full": Profile("full", None, None, None, None, None, True, False, "the paper's own epochs and backbones; wants a GPU"),
 }
 
 

@@ -284,12 +284,12 @@ def run_folder(data: str, profile: str, seed: int, out: str = "") -> Path:
     return Path(out).expanduser().absolute() if out else home() / "runs" / f"{Path(data).name}-{profile}-s{seed}"
 
 
-def check_request(profile: str, seed: int, seeds: int = 0) -> None:
+def check_request(profile: str, seed: int, seeds: int = 1) -> None:
     "Raise `BloodcellError` for a profile or a number that cannot be meant."
     get_profile(profile)
-    for name, value in (("seed", seed), ("number of seeds", seeds)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-            raise BloodcellError(f"the {name} must be a whole number, 0 or more, and not {value!r}")
+    for name, value, least in (("seed", seed, 0), ("number of seeds", seeds, 1)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise BloodcellError(f"the {name} must be a whole number, {least} or more, and not {value!r}")
 
 
 def open_run(
@@ -297,12 +297,12 @@ def open_run(
     profile: str = "smoke",  # a key of `PROFILES`
     seed: int = 0,  # of the split, and of the first training; 0 or more
     out: str = "",  # the run's folder; default `runs/<data>-<profile>-s<seed>`
-    seeds: int = 0,  # how many trainings; 0 for as many as the profile says
+    seeds: int = 1,  # how many trainings of each recipe
 ) -> Run:
     """Open the run's folder, making it if need be; a folder in which nothing has been computed yet is free for another run. Raises
     `BloodcellError` where it cannot be written or holds another run."""
     check_request(profile, seed, seeds)
-    run = Run(str(data), get_profile(profile), seed, run_folder(data, profile, seed, out), seeds or get_profile(profile).seeds)
+    run = Run(str(data), get_profile(profile), seed, run_folder(data, profile, seed, out), seeds)
     manifest = run.folder / "manifest.json"
     try:
         run.folder.mkdir(parents=True, exist_ok=True)

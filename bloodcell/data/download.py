@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['SOURCES', 'KAGGLE_HANDLE', 'DOWNLOAD_CHUNK', 'MAX_UNPACKED_BYTES', 'CHECKSUM_FILE', 'Source', 'ResumingDownloader',
-           'download_archive', 'unpack_zip', 'unpack_bloodmnist', 'fetch_dataset', 'format_checksums', 'verify_dataset']
+           'download_archive', 'unpack_zip', 'unpack_bloodmnist', 'fetch_dataset', 'fetch_missing', 'format_checksums',
+           'verify_dataset']
 
 # %% ../../nbs/data/06_download.ipynb #cell3
 import hashlib
@@ -22,7 +23,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from . import quality
-from .catalog import CATALOG, CLASSES, PUBLISHED_HASHES, CatalogEntry, content_hash, scan_folder
+from .catalog import CATALOG, CLASSES, PUBLISHED_HASHES, CatalogEntry, content_hash, parse_data_names, scan_folder
 from ..core.config import data_root
 from ..core.config import BloodcellError, atomic_write, lookup
 
@@ -190,6 +191,15 @@ def _from_kaggle() -> Path:
         raise BloodcellError(
             f"kagglehub could not download {KAGGLE_HANDLE} ({error}): see its notes on signing in, then run again"
         ) from error
+
+
+def fetch_missing(
+    data: str,  # name of a data set, or several joined by +
+) -> None:
+    "Download the data sets that can be downloaded and are not at hand. Raises `BloodcellError` where a download fails."
+    for name in parse_data_names(data):
+        if (name == "kaggle" or name in SOURCES) and not (data_root() / name).exists():
+            print(f"{name} goes to {fetch_dataset(name)}")
 
 # %% ../../nbs/data/06_download.ipynb #cell16
 CHECKSUM_FILE = "SHA256SUMS"

@@ -117,7 +117,13 @@ def _intervals(table: pd.DataFrame, down: str, kind: str, columns: Sequence[str]
         height = rows[down].map(places.index) + 0.7 * ((number + 0.5) / len(kinds) - 0.5)
         error = [(rows[value] - rows[low]).clip(lower=0), (rows[high] - rows[value]).clip(lower=0)]
         axis.errorbar(
-            rows[value], height, xerr=error, fmt=markers[number % len(markers)], color=colours[number % len(colours)], capsize=2, label=name
+            rows[value],
+            height,
+            xerr=error,
+            fmt=markers[number % len(markers)],
+            color=colours[number % len(colours)],
+            capsize=2,
+            label=textwrap.fill(name, 30),
         )
     axis.set(yticks=range(len(places)), yticklabels=places, ylim=(len(places) - 0.4, -0.6))
     axis.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))

@@ -12,9 +12,8 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
-from .charts import class_colour, inline_label, display_label
+from .charts import class_colour, inline_label
 
 # %% ../../nbs/plots/02_drawings.ipynb #cell38
 def _unfold(layers: Sequence) -> list:
@@ -82,18 +81,21 @@ def draw_flow(steps: Sequence[tuple[str, str]], title: str) -> plt.Figure:
 
 # %% ../../nbs/plots/02_drawings.ipynb #0f4b18f4
 def plot_features(parts: dict[str, tuple[np.ndarray, np.ndarray]], title: str) -> plt.Figure:
-    "The first three features of the cells of each part, coloured by class: `parts` maps a name to features (n, 3 or more) and labels (n,)."
-    # The theme's layout, which saving would bring back, does not see the labels of three axes.
-    figure = plt.figure(figsize=(9.5, 4.2), layout=PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True))
-    for place, (name, (numbers, labels)) in enumerate(parts.items()):
-        axis = figure.add_subplot(1, len(parts), place + 1, projection="3d")
-        for label in sorted(set(labels)):
-            axis.scatter(*numbers[labels == label, :3].T, color=class_colour(label), s=12, label=display_label(label), depthshade=False)
-        axis.set(xlabel="feature 1", ylabel="feature 2", zlabel="feature 3")
-        axis.set_title(f"{name} (n = {len(labels)})", fontsize=9)
-        axis.tick_params(labelsize=7)
-    figure.subplots_adjust(left=0.0, right=0.78, top=0.84, bottom=0.08, wspace=0.18)
-    figure.legend(*axis.get_legend_handles_labels(), loc="center right", frameon=False, fontsize=8)
+    """Draw the second and the third feature of cells against the first, a column for each part, coloured by class: `parts` maps a name to
+    features (n, 3 or more) and labels (n,)."""
+    figure, axes = plt.subplots(2, len(parts), figsize=(4 * len(parts) + 1.2, 6.4), sharex=True, sharey="row", squeeze=False)
+    for column, (name, (features, labels)) in enumerate(parts.items()):
+        for row in (0, 1):
+            for label in np.unique(labels):
+                chosen = labels == label
+                axes[row, column].scatter(
+                    features[chosen, 0], features[chosen, row + 1], s=14, color=class_colour(label), label=inline_label(label)
+                )
+        axes[0, column].set_title(f"{name} (n = {len(labels)})", fontsize=9)
+        axes[1, column].set_xlabel("feature 1")
+    axes[0, 0].set_ylabel("feature 2")
+    axes[1, 0].set_ylabel("feature 3")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=8)
     figure.suptitle(title, fontsize=10, x=0.02, ha="left")
     return figure
 

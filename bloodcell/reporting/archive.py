@@ -109,7 +109,16 @@ def _store_outcome(outcome: Outcome, target: Path) -> None:
     write_json(record, target / "record.json")
     if outcome.history is not None:
         write_table(outcome.history, target / "history.csv")
+    _store_features(outcome, target)
     _store_evaluations(outcome.folder, target)
+
+
+def _store_features(outcome: Outcome, target: Path) -> None:
+    "Write the features that a network hands to classifiers, if it has any: one row per image, with those of the training."
+    file = outcome.folder / "logits.npy"
+    if file.is_file() and not outcome.recipe.sampling.fold:
+        features = pd.DataFrame(np.load(file)).round(4).add_prefix("feature_")
+        write_table(outcome.predictions[["image", "label", "split"]].join(features), target / "features.csv.xz")
 
 # %% ../../nbs/reporting/02_archive.ipynb #2e72e886
 def _store_evaluations(folder: Path, target: Path) -> list[str]:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SPLIT_NAMES', 'read_claims', 'compare_with_claim', 'list_claims', 'find_trainings', 'plot_stored_curves',
            'plot_stored_confusions', 'plot_stored_rates', 'list_class_scores', 'list_first_images',
-           'compare_backbone_errors']
+           'plot_stored_features', 'compare_backbone_errors']
 
 # %% ../../nbs/reporting/07_paper_results.ipynb #pr03
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from ..evaluation import metrics
 from ..papers.claims import ASGHAR_ACCURACY, ASGHAR_CLASSES, CLAIMS, describe_verdict
 from ..papers.consistency import ASGHAR_ERRORS
 from ..papers.registry import PAPERS, RECIPES, get_recipe
-from ..plots import charts
+from ..plots import charts, drawings
 from .archive import results_root, select_best_outcomes
 from ..training.outcomes import Outcome
 
@@ -216,6 +216,16 @@ def list_first_images(
         part = slice(place * deep, (place + 1) * deep)
         columns[f"file {place + 1}"], columns[f"predicted {place + 1}"] = list(files[part]), list(said[part])
     return pd.DataFrame({name: pd.Series(values, dtype="str") for name, values in columns.items()}).fillna("")
+
+# %% ../../nbs/reporting/07_paper_results.ipynb #pr21
+def plot_stored_features(outcome: Outcome) -> plt.Figure:
+    "Draw the first three features of the training and the test cells of a stored network that hands features to classifiers."
+    table = pd.read_csv(outcome.folder / "features.csv.xz")
+    features = table.columns[table.columns.str.startswith("feature_")]
+    parts = {name: rows for name, rows in table.groupby("split") if name in ("train", "test")}
+    shown = {name: (parts[name][features].to_numpy(), parts[name]["label"].to_numpy()) for name in ("train", "test")}
+    words = f"{len(parts['train'])} training cells beside {len(parts['test'])} test cells"
+    return _closed(drawings.plot_features(shown, _said([outcome], f"First three of {len(features)} features of the network, {words}")))
 
 # %% ../../nbs/reporting/07_paper_results.ipynb #pr15
 def compare_backbone_errors(where: str | Path | None = None) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from ..evaluation import metrics, uncertainty
 from ..training.predictions import select_split
 from ..data import catalog
 from ..data.dataset import Dataset, prepare_dataset
+from ..data.download import fetch_missing
 from ..training.outcomes import AT_CHANCE, Outcome, group_outcomes, load_outcomes
 from .plan import list_skipped_recipes, collect_outcomes
 from ..data.pixels import Input
@@ -325,10 +326,13 @@ def open_study(
     profile: str = "smoke",  # a key of `PROFILES`
     seed: int = 0,  # of the split, and of the first training
     out: str = "",  # the run's folder; default `runs/<data>-<profile>-s<seed>`
-    seeds: int = 0,  # how many trainings; 0 for as many as the profile says
+    seeds: int = 1,  # how many trainings of each recipe
+    fetch: bool = False,  # download the data set where it is not at hand
 ) -> Study:
     "Open a run, prepare its data set, and say what they are."
     charts.use_theme()
+    if fetch:
+        fetch_missing(data)
     run = open_run(data, profile, seed, out, seeds)
     dataset = prepare_dataset(run)
     print(f"{dataset.title}, {len(dataset.classes)} classes: {describe_groups(dataset)} {dataset.entry.note}".strip())
