@@ -12,7 +12,7 @@ import pytest
 from conftest import REPOSITORY
 
 PYTHON = os.environ.get("BLOODCELL_COLAB")
-CHAPTERS = ("01_data", "04_sravani_cnn", "12_claims")
+CHAPTERS = ("01_data", "04_sravani_cnn", "06_khalil_vgg16", "12_claims")
 RUN = """
 import nbclient, nbformat, sys
 notebook = nbformat.read(sys.argv[1], as_version=4)
@@ -52,4 +52,4 @@ def test_a_chapter_runs_alone_on_colab(tmp_path):
         assert "Installing bloodcell" in text and "What we found" in text
     after = versions()
     assert {name: after.get(name) for name in before} == before
-    assert (tmp_path / "runs/synthetic-smoke-s0/manifest.json").is_file()
+    assert (tmp_path / "bloodcell-study/runs/synthetic-smoke-s0/manifest.json").is_file()

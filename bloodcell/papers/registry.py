@@ -204,7 +204,7 @@ KHALIL_PLAIN = replace(
 KHALIL_MOBILENET = replace(
     KHALIL,
     name="khalil2022_mobilenetv2",
-    title="Head and training of khalil2022 on MobileNetV2",
+    title="MobileNetV2 in place of VGG16, last block trained in two stages",
     network=Network("khalil2022", "MobileNetV2"),
     schedule=replace(KHALIL.schedule, precision="float32"),
     paper=replace(KHALIL.paper, substitute_for=KHALIL.name),
@@ -247,7 +247,7 @@ JARJEES = Recipe(
 JARJEES_VGG16 = replace(
     JARJEES,
     name="jarjees2022_vgg16",
-    title="Protocol of jarjees2022 on VGG16, the nearest relative of VGG19",
+    title="VGG16 in place of VGG19, averaged features",
     network=Network("jarjees2022", "VGG16", arguments={"top": False}),
     paper=replace(
         JARJEES.paper,
@@ -260,7 +260,7 @@ JARJEES_VGG16 = replace(
 JARJEES_MOBILENET = replace(
     JARJEES,
     name="jarjees2022_mobilenetv2",
-    title="Protocol of jarjees2022 on MobileNetV2",
+    title="MobileNetV2 in place of VGG19",
     network=Network("jarjees2022", "MobileNetV2"),
     schedule=replace(JARJEES.schedule, precision="float32"),
     paper=replace(JARJEES.paper, substitute_for=JARJEES_VGG16.name),

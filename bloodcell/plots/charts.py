@@ -12,6 +12,7 @@ __all__ = ['CLASS_COLOURS', 'DISPLAY_NAMES', 'describe_figure', 'use_theme', 'cl
 # %% ../../nbs/plots/00_charts.ipynb #cell3
 import re
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -362,8 +363,8 @@ def plot_confusion_panels(tables: dict[str, pd.DataFrame], title: str, across: i
         counts = metrics.compute_confusion(table)
         names = [display_label(label).replace("immature\ngranulocyte", "imm. gran.") for label in counts.index]
         _draw_counts(axis, counts, names, 7)
-        head = name.replace("_", " ").replace(", ", ",\n")
-        axis.set_title(f"{head}: accuracy {metrics.summarise_scores(table)['accuracy']:.1%}", loc="left", fontsize=9)
+        head = f"{name.replace('_', ' ')}: accuracy {metrics.summarise_scores(table)['accuracy']:.1%}"
+        axis.set_title(textwrap.fill(head, 34), loc="left", fontsize=9)
         axis.tick_params(labelsize=7)
     figure.suptitle(title, fontsize=10, x=0.02, ha="left")
     return figure

@@ -67,6 +67,7 @@ def compare_with_claim(
     same = (table["recipe"] == recipe) & (table["metric"] == metric) & (table["place"] == claim.place)
     rows = table[same & table["value"].notna()]
     rows = rows.sort_values("protocol", key=lambda names: names.ne(claim.reading.protocol), kind="stable")
+    rows = rows.sort_values("primary", ascending=False, kind="stable")
     unit = CATALOG[claim.data].unit
     claimed = {
         "network": f"claimed by {PAPERS[claim.paper].short}",
