@@ -209,15 +209,15 @@ def _has_executor(words: list[str]) -> bool:
     return any(word.split("=")[0] in ("--executor", "-e") for word in words)
 
 
-def _snakemake(opened: Run, cores: int, more: list[str], target: str = "report") -> list[str]:
-    "The command that runs the workflow in the run's folder, up to a rule of the Snakefile."
+def _snakemake(opened: Run, cores: int, more: list[str], *targets: str) -> list[str]:
+    "The command that runs the workflow in the run's folder, up to the report or to these rules of the Snakefile."
     gpus = len(describe_environment()["gpus"])
     known = [word for word in more if word != "--"]
     return [
         sys.executable,
         "-m",
         "snakemake",
-        target,
+        *targets,
         *known,
         "--snakefile",
         str(home() / "workflow/Snakefile"),

@@ -52,7 +52,7 @@ def keep_readable(cell) -> list:
             data["image/png"] = small_png(data["image/png"])
         for kind in ("text/plain", "text/html"):
             if kind in data:
-                data[kind] = data[kind].replace(f"{home()}/", "")
+                data[kind] = re.sub(r" at 0x[0-9a-f]+>", ">", data[kind].replace(f"{home()}/", ""))
         if "text" in output:
             output["text"] = output["text"].replace(f"{home()}/", "")
     return kept
