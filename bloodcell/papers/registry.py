@@ -108,7 +108,7 @@ SRAVANI_AUGMENTED = replace(
 
 HYBRID_NETWORK = Recipe(
     "sravani2023_hybrid_network",
-    "Network of the hybrid, alone",
+    "Small CNN in place of the 23-layer network of the hybrid",
     network=Network("sravani2023_cnn"),
     input=Input(60, "cell", contrast=True),
     augmentation=Augmentation(_SRAVANI_AFFINE),

@@ -99,7 +99,7 @@ def plot_claims(claims: pd.DataFrame, title: str) -> plt.Figure:
     error = [(claims["value"] - claims["low"]).fillna(0).clip(lower=0), (claims["high"] - claims["value"]).fillna(0).clip(lower=0)]
     axis.errorbar(claims["value"], place, xerr=error, fmt="o", color="#0072B2", capsize=3, label="measured, 95 % interval over groups")
     axis.plot(claims["claimed"], place, "D", color="#D55E00", markersize=6, markerfacecolor="none", label="claimed")
-    axis.set(yticks=place, yticklabels=claims["name"], xlabel="value (0 to 1)", ylim=(len(claims) - 0.4, -0.6))
+    axis.set(yticks=place, yticklabels=claims["name"], xlabel="accuracy", ylim=(len(claims) - 0.4, -0.6))
     axis.set_title(title, loc="left", fontsize=10, pad=22)
     axis.legend(frameon=False, fontsize=8, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.99))
     return figure

@@ -28,8 +28,8 @@ from ..training.outcomes import Outcome
 # %% ../../nbs/reporting/07_paper_results.ipynb #pr06
 SPLIT_NAMES = {  # of protocols, in the tables of the chapters
     "group-disjoint": "whole groups held out",
-    "khalil2022": "as the paper: drawn by image",
-    "sravani2023": "as the paper: drawn by image",
+    "khalil2022": "drawn by image, as we read the paper",
+    "sravani2023": "drawn by image, as we read the paper",
     "sravani2023-grouped": "whole groups held out, shares of the paper",
     "jarjees2022": "as the paper: balanced, drawn by image",
     "jarjees2022-grouped": "balanced, whole groups held out",
@@ -170,7 +170,8 @@ def plot_stored_confusions(
             else _title(first.recipe.name)
         )
         tables[name] = first.predictions[first.predictions["split"] == split].assign(split="test")
-    values = " and ".join(f"{metrics.summarise_scores(table)['accuracy']:.3f}" for table in tables.values())
+    *others, last = [f"{metrics.summarise_scores(table)['accuracy']:.3f}" for table in tables.values()]
+    values = f"{', '.join(others)} and {last}" if others else last
     data = CATALOG[groups[0][0].record["data"]["data"]].title
     title = f"Accuracy {values} on {split} images of {data}\nTrue class in rows, predicted class in columns; one training each"
     return _closed(charts.plot_confusion_panels(tables, title, across=min(3, len(tables))))
