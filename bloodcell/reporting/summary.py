@@ -106,11 +106,14 @@ def summarise_outcomes(
 ) -> str:
     "Return the conclusions from the outcomes of a run, as a Markdown list."
     trained = {key: [one for one in same if one.status == "run"] for key, same in group_outcomes(found).items()}
-    trained = {key: same for key, same in trained.items() if same}
+    untested = sorted({same[0].recipe.title for same in trained.values() if same and not (same[0].predictions["split"] == "test").any()})
+    trained = {key: same for key, same in trained.items() if same and (same[0].predictions["split"] == "test").any()}
     lines = [*_best(trained, about), *_splits(trained)]
     lost = sorted({one.recipe.title for one in found if one.has_predictions and one.status != "run"})
     if lost:
         lines.append(f"At chance, not counted: {', '.join(lost)}.")
+    if untested:
+        lines.append(f"Trained with a split that has no test images, see above: {', '.join(untested)}.")
     absent = sorted({one.recipe.title for one in found if not one.has_predictions})
     if absent:
         lines.append(f"Not run here: {', '.join(absent)}.")
