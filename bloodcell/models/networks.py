@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['NETWORKS', 'PIXEL_LAYERS', 'layers_table', 'sravani2023_cnn', 'khalil2022_scratch', 'asghar2023_cnn', 'khalil2022',
-           'has_frozen_start', 'split_frozen', 'jarjees2022', 'fine_tuned', 'list_layer_settings',
+           'has_frozen_start', 'split_frozen', 'jarjees2022', 'fine_tuned', 'list_inner_layers', 'list_layer_settings',
            'assert_same_network', 'build_feature_network', 'compute_logits']
 
 # %% ../../nbs/models/03_networks.ipynb #cell3
@@ -210,15 +210,17 @@ NETWORKS: dict[str, Callable] = {
 }
 
 # %% ../../nbs/models/03_networks.ipynb #same02
+def list_inner_layers(network: keras.Model) -> list[keras.layers.Layer]:
+    "Return the layers that hold no others, in their order, those of nested networks included."
+    return [inner for layer in network.layers for inner in (list_inner_layers(layer) if hasattr(layer, "layers") else [layer])]
+
+
 def list_layer_settings(network: keras.Model) -> list[tuple[str, bool, str]]:
     "Return kind, trainability and settings of each layer, nested ones included, without the names that Keras counts up."
-    found: list = []
-    for layer in network.layers:
-        if getattr(layer, "layers", None):
-            found += list_layer_settings(layer)
-        else:
-            settings = {name: value for name, value in layer.get_config().items() if name not in ("name", "batch_shape")}
-            found.append((type(layer).__name__, layer.trainable, json.dumps(settings, sort_keys=True, default=str)))
+    found = []
+    for layer in list_inner_layers(network):
+        settings = {name: value for name, value in layer.get_config().items() if name not in ("name", "batch_shape")}
+        found.append((type(layer).__name__, layer.trainable, json.dumps(settings, sort_keys=True, default=str)))
     return found
 
 

@@ -35,7 +35,7 @@ from ..data.pixels import RowView
 from .recipes import Recipe
 from ..core.runs import FACTS_FILE, code_version, describe_environment, retain_freed_memory
 from ..models.backbones import weights_hash
-from ..models.networks import NETWORKS, list_layer_settings
+from ..models.networks import NETWORKS, list_inner_layers, list_layer_settings
 
 # %% ../../nbs/training/03_loop.ipynb #cell6
 THREADS = 2  # inside one TensorFlow operation; sums are split by it, so it changes the last bits
@@ -130,10 +130,9 @@ class TrainingState:
         )
 
 
-def list_changing_weights(layer: keras.layers.Layer) -> list:
+def list_changing_weights(model: keras.Model) -> list:
     "The variables that a training changes: those of all layers that are not frozen, nested ones included, in their order."
-    inner = [variable for one in getattr(layer, "layers", []) for variable in list_changing_weights(one)]
-    return inner if hasattr(layer, "layers") else layer.weights if layer.trainable else []
+    return [variable for layer in list_inner_layers(model) if layer.trainable for variable in layer.weights]
 
 
 def copy_changing_weights(model: keras.Model) -> list[np.ndarray]:
@@ -189,10 +188,9 @@ def load_state(model: keras.Model, file: Path, about: str, epochs: int) -> Train
 SAVE_EVERY = 5.0  # seconds; short epochs of a small head would otherwise spend their time on the disk
 
 
-def find_seed_generators(layer: keras.layers.Layer) -> list[keras.random.SeedGenerator]:
+def find_seed_generators(model: keras.Model) -> list[keras.random.SeedGenerator]:
     "The generators of a model's random layers, nested ones included, in their order."
-    own = [layer.seed_generator] if hasattr(layer, "seed_generator") else []
-    return own + [generator for inner in getattr(layer, "layers", []) for generator in find_seed_generators(inner)]
+    return [layer.seed_generator for layer in list_inner_layers(model) if hasattr(layer, "seed_generator")]
 
 
 class CheckpointCallback(keras.callbacks.Callback):
