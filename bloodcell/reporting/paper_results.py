@@ -135,7 +135,7 @@ def find_trainings(
         raise BloodcellError(f"results/ has no training of {recipe} on {data} with the split {protocol}: see `select_best_outcomes`")
     return [one for one in found if one.recipe.name == chosen]
 
-
+# %% ../../nbs/reporting/07_paper_results.ipynb #pr12b
 def _said(same: Sequence[Outcome], words: str) -> str:
     "A figure title: the result; the network; the split, the data and the number of trainings."
     first, split = same[0], SPLIT_NAMES.get(same[0].protocol, same[0].protocol)
@@ -156,7 +156,7 @@ def plot_stored_curves(same: Sequence[Outcome]) -> plt.Figure:
     words = f"Validation accuracy {kept['val_accuracy']:.3f} in epoch {kept['epoch']:.0f} of {len(history)}, the epoch with the lowest validation loss"
     return _closed(charts.plot_learning_curves([one.history for one in same], _said(same, words), same[0].recipe.schedule.epochs))
 
-
+# %% ../../nbs/reporting/07_paper_results.ipynb #pr12c
 def plot_stored_confusions(
     *groups: Sequence[Outcome],  # of `find_trainings`; the first of each group is drawn
     split: str = "test",  # "validation", or "test"
@@ -187,7 +187,7 @@ def plot_stored_rates(
     title = _said(same[:1], f"Accuracy {score['accuracy']:.3f}: {score['n']:,} {words}")
     return _closed(charts.plot_confusion_rates(metrics.compute_confusion(table, split), title))
 
-
+# %% ../../nbs/reporting/07_paper_results.ipynb #pr12d
 def list_class_scores(
     same: Sequence[Outcome],  # of `find_trainings`; the mean of their scores
     split: str = "test",
