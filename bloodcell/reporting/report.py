@@ -154,7 +154,7 @@ def _webp(found: re.Match) -> str:
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.open(io.BytesIO(base64.b64decode(found[1]))).convert("RGB").save(buffer, format="WEBP", quality=90, method=6)
+    Image.open(io.BytesIO(base64.b64decode(found[1]))).convert("RGB").save(buffer, format="WEBP", quality=80, method=6)
     return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
