@@ -99,9 +99,15 @@ OutOption = Annotated[str, typer.Option(help="the run's folder; by default runs/
 
 
 @app.callback(invoke_without_command=True)
-def _version(version: Annotated[bool, typer.Option("--version", help="print the version and stop")] = False) -> None:
+def _version(
+    version: Annotated[bool, typer.Option("--version", help="print the version, the models and their licences, and stop")] = False,
+) -> None:
     if version:
+        from bloodcell.pretrained.model import list_pretrained, load_pretrained
+
         print(f"bloodcell {__version__}")
+        for facts in (load_pretrained(name).facts for name in list_pretrained()):
+            print(f"{facts['name']} {facts['version']}: {facts['licence']}")
         raise typer.Exit
 
 

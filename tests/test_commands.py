@@ -58,9 +58,9 @@ def test_results_about_own_images_go_below_the_current_folder(tmp_path, monkeypa
     monkeypatch.setattr("bloodcell.pretrained.evaluate.write_evaluation", page)
     monkeypatch.setattr("bloodcell.core.runs.open_run", run)
     CliRunner().invoke(app, ["evaluate", "blood8", "slides/lab"])
-    CliRunner().invoke(app, ["preset", "--data", "slides/lab", "--start", "blood8", "--profile", "smoke"])
+    CliRunner().invoke(app, ["preset", "--data", "slides/lab", "--profile", "smoke"])
     assert Path(page.call_args.args[1]).absolute() == tmp_path / "runs/evaluation-lab"
-    assert Path(run.call_args.args[3]).absolute() == tmp_path / "runs/pretrained-blood8-lab"
+    assert Path(run.call_args.args[3]).absolute() == tmp_path / "runs/pretrained-lab"
     audited = CliRunner().invoke(app, ["audit", "synthetic"])
     assert audited.exit_code == 0 and (tmp_path / "runs/audit-synthetic/DATASHEET.md").is_file(), audited.output
 
@@ -168,9 +168,9 @@ from bloodcell.core.runs import describe_environment, write_html
 from bloodcell.data.catalog import CATALOG, read_originals
 from bloodcell.models.backbones import build_head
 from bloodcell.pretrained.model import PRETRAINED_FOLDER, load_pretrained
-from bloodcell.pretrained.export import make_synthetic_cells
+from bloodcell.pretrained.facts import draw_test_cells
 
-assert load_pretrained("blood8").answer(make_synthetic_cells(2))["probabilities"].shape == (2, 8)
+assert load_pretrained("blood8").answer(draw_test_cells(2))["probabilities"].shape == (2, 8)
 pages = write_html("page.html", "base.html", title="a page").is_file()
 web = sorted(path.name for path in (PRETRAINED_FOLDER.parent / "web").iterdir())
 print(bloodcell.__file__, home(), len(read_originals(CATALOG["kaggle"])), describe_environment()["git_commit"], pages, *web)
@@ -181,7 +181,7 @@ def test_a_wheel_works_in_another_folder(tmp_path):
     python = Path(BLOODCELL).parent / "python"
     pip = [python, "-m", "pip", "--quiet"]
     shutil.copytree(REPOSITORY / "bloodcell", tmp_path / "source/bloodcell")  # the build writes beside its source
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "LICENSE-MODELS"):
         shutil.copy(REPOSITORY / name, tmp_path / "source")
     subprocess.run([*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, tmp_path / "source"], check=True)
     wheel = next(tmp_path.glob("bloodcell-*.whl"))
@@ -228,8 +228,8 @@ def test_the_benchmarks_run(tmp_path, monkeypatch):
         monkeypatch.setattr(bench, name, value)
     preset = bench.load_pretrained(bench.DEFAULT_MODEL)
     monkeypatch.setattr(bench.export, "EXPORT_FORMATS", {"onnx": bench.export.EXPORT_FORMATS["onnx"]})
-    cells = bench.export.make_synthetic_cells(2)
-    monkeypatch.setattr(bench.export, "make_synthetic_cells", lambda count: cells)
+    cells = bench.draw_test_cells(2)
+    monkeypatch.setattr(bench, "draw_test_cells", lambda count: cells)
     monkeypatch.setattr(bench, "exported", lambda to: (preset, preset.answer, 1.0))  # its chapter exports it
     training = {"what": "training", "ours": 1.0, "other": 1.0, "other_is": "", "ratio": 1.0}
     monkeypatch.setattr(bench, "bench_training", lambda: training)  # two trainings take half a minute

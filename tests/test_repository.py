@@ -135,7 +135,17 @@ PROSE = [
     *LIBRARY,
     *STUDY,
     *DOCS,
-    *(REPOSITORY / name for name in ("nbs/index.ipynb", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "results/CARD.md")),
+    *(
+        REPOSITORY / name
+        for name in (
+            "nbs/index.ipynb",
+            "README.md",
+            "CHANGELOG.md",
+            "CONTRIBUTING.md",
+            "Makefile",
+            "bloodcell/pretrained/weights/blood8.md",
+        )
+    ),
     *(
         path
         for folder in ("workflow/*.py", "tests/*.py", "bloodcell/templates/*", "bloodcell/pretrained/web/*")

@@ -6,9 +6,11 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 from conftest import call_bloodcell, run_bloodcell
@@ -23,7 +25,9 @@ from bloodcell.data.pixels import pad_to_square
 from bloodcell.evaluation.calibration import apply_class_prior
 from bloodcell.models.layers import NucleusCrop
 from bloodcell.pretrained import export
-from bloodcell.pretrained.model import PRETRAINED_FOLDER, _quick, classify_cells, load_pretrained, read_cell_image
+from bloodcell.pretrained.facts import draw_test_cells
+from bloodcell.pretrained.head import replace_head
+from bloodcell.pretrained.model import PRETRAINED_FOLDER, classify_cells, load_pretrained, read_cell_image
 from bloodcell.pretrained.runtimes import keras_predictor, load_predictor
 from bloodcell.pretrained.transductive import refine_transductively
 
@@ -127,16 +131,15 @@ def test_transductive_refinement_ignores_the_order_and_keeps_zeros(seed, count):
 
 
 def test_transductive_refinement_needs_enough_cells(cells):
-    found = call_bloodcell("predict", cells, "--together")
+    found = call_bloodcell("predict", cells, "--transductive")
     assert found.returncode == 1 and "too few cells for transductive refinement: 4" in found.stderr
     assert not found.stdout and "Traceback" not in found.stderr
 
 
 def test_an_exported_model_refines_predictions_as_the_model_does(cells, tmp_path):
     shutil.copy(PRETRAINED_FOLDER / "blood8.onnx", tmp_path / "blood8.onnx")
-    (tmp_path / "blood8.json").write_text(json.dumps(load_pretrained("blood8").facts))
     squares = [pad_to_square(read_cell_image(str(cells / f"cell{number % 4}.png"))) for number in range(40)]
-    one, other = (classify_cells(load_pretrained(model), squares, together=True) for model in (tmp_path / "blood8.onnx", "blood8"))
+    one, other = (classify_cells(load_pretrained(model), squares, transductive=True) for model in (tmp_path / "blood8.onnx", "blood8"))
     assert len(one) == 40 and np.allclose(one.filter(like="p_"), other.filter(like="p_"), equal_nan=True)
 
 
@@ -148,9 +151,9 @@ def test_paths_are_read_from_standard_input(cells):
 
 def test_the_released_model_is_small_and_its_two_files_agree():
     preset = load_pretrained("blood8")
-    files = preset.file, preset.file.with_suffix(".onnx")
-    assert sum(file.stat().st_size for file in files) < 10e6
-    pixels = np.concatenate([export.make_synthetic_cells(12), export.extreme_pixels()])
+    files = preset.file, preset.file.with_suffix(".keras")
+    assert all(file.stat().st_size <= 5e6 for file in files)
+    pixels = np.concatenate([draw_test_cells(12).astype("float32"), export.extreme_pixels()])
     quick, slow = preset.answer(pixels), keras_predictor(preset.network)(pixels)
     assert all(np.abs(quick[name] - slow[name]).max() < 1e-4 for name in ("probabilities", "nucleus"))
     assert all(np.allclose(quick[name], slow[name], atol=1e-3, rtol=1e-3) for name in ("ood_score", "features"))
@@ -166,7 +169,7 @@ try:
 finally:
     print("keras" in sys.modules)
 """
-    shutil.copy(load_pretrained("blood8").file, tmp_path / "alone.keras")
+    shutil.copy(load_pretrained("blood8").file.with_suffix(".keras"), tmp_path / "alone.keras")
     said = {}
     for model, imported in (("blood8", "False"), (str(tmp_path / "alone.keras"), "True")):
         found = subprocess.run([sys.executable, "-c", asked, str(cells), "--model", model], capture_output=True, text=True, cwd=tmp_path)
@@ -176,37 +179,62 @@ finally:
     assert first == second and len(first) == 5  # a heading and four cells
 
 
-def test_an_onnx_file_of_another_identity_is_ignored(tmp_path):
+def test_a_model_whose_keras_file_is_anothers_says_so(tmp_path):
     source = load_pretrained("blood8").file
-    shutil.copy(source, tmp_path / "mine.keras")
-    (tmp_path / "mine.onnx").write_bytes(source.with_suffix(".onnx").read_bytes())
-    assert _quick(tmp_path / "mine.keras", "0123") is None
-    (tmp_path / "mine.onnx").write_bytes(b"damaged")
-    assert _quick(tmp_path / "mine.keras", load_pretrained("blood8").facts["identity"]) is None
+    shutil.copy(source, tmp_path / "mine.onnx")
+    model = onnx.load(str(source))
+    facts = load_pretrained("blood8").facts | {"identity": "0123456789abcdef"}
+    onnx.helper.set_model_props(model, {"bloodcell": json.dumps(facts)})
+    onnx.save(model, str(tmp_path / "mine.onnx"))
+    shutil.copy(source.with_suffix(".keras"), tmp_path / "mine.keras")
+    with pytest.raises(BloodcellError, match="Keras network of this model is missing"):
+        load_pretrained(tmp_path / "mine.onnx").network  # noqa: B018
 
 
 def test_an_exported_file_predicts_as_the_model_does(cells, tmp_path):
     preset, mine = load_pretrained("blood8"), tmp_path / "mine.onnx"
-    shutil.copy(preset.file.with_suffix(".onnx"), mine)
-    found = call_bloodcell("predict", cells, "--model", mine)
-    assert found.returncode != 0 and "mine.json" in found.stderr  # what names its classes is missing
-    (tmp_path / "mine.json").write_text(json.dumps(preset.facts))
+    shutil.copy(preset.file, mine)
     found = [call_bloodcell("predict", cells, "--model", model, "--format", "csv") for model in (mine, "blood8")]
     assert found[0].returncode == 0 and found[0].stdout == found[1].stdout, found[0].stderr
-    refused = call_bloodcell("predict", cells, "--model", mine, "--explain", tmp_path / "why")
-    assert refused.returncode != 0 and ".keras" in refused.stderr and "Traceback" not in refused.stderr
     for damage in (b"damaged", b"", mine.read_bytes()[:100_000]):
         mine.write_bytes(damage)
         refused = call_bloodcell("predict", cells, "--model", mine)
         assert refused.returncode != 0 and "mine.onnx" in refused.stderr and "Traceback" not in refused.stderr
-    for text, said in (("{}", "without classes"), ("5", "mine.json"), ("{", "mine.json")):
-        (tmp_path / "mine.json").write_text(text)
-        with pytest.raises(BloodcellError, match=said):
-            load_pretrained(mine)
+
+
+CHANGED_FACTS = {
+    "schema": 1,
+    "classes": "neutrophil",
+    "temperature": -1,
+    "ood_limit": "high",
+    "version": "<script>",
+    "seen": {"sharpness": [1]},
+    "test": {},
+    "training_hashes": "\x00",
+    "set_threshold": float("nan"),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), CHANGED_FACTS.items())
+def test_facts_that_the_schema_does_not_allow_are_refused(name, value, cells, tmp_path):
+    preset, mine = load_pretrained("blood8"), tmp_path / "mine.onnx"
+    model = onnx.load(str(preset.file))
+    onnx.helper.set_model_props(model, {"bloodcell": json.dumps(preset.facts | {name: value})})
+    onnx.save(model, str(mine))
+    with pytest.raises(BloodcellError, match=r"mine\.onnx"):
+        load_pretrained(mine)
+
+
+def test_a_model_whose_weights_were_changed_fails_its_own_test(cells, tmp_path):
+    preset, mine = load_pretrained("blood8"), tmp_path / "mine.onnx"
+    model = onnx.load(str(preset.file))
+    replace_head(model, replace(preset.head, bias=preset.head.bias[::-1].copy()))
+    onnx.save(model, str(mine))
+    found = call_bloodcell("predict", cells, "--model", mine)
+    assert found.returncode != 0 and "fails the test inside it" in found.stderr and not found.stdout
 
 
 def test_an_onnx_file_of_another_network_is_refused(tmp_path):
-    onnx = pytest.importorskip("onnx")
     value = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None, 2]) for name in ("given", "said")]
     graph = onnx.helper.make_graph([onnx.helper.make_node("Identity", ["given"], ["said"])], "other", value[:1], value[1:])
     onnx.save(onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 15)], ir_version=8), tmp_path / "other.onnx")
@@ -221,7 +249,7 @@ def test_a_page_without_npm_says_what_is_missing(tmp_path):
 
 
 def test_a_malicious_model_file_is_refused_before_it_runs_code(tmp_path):
-    source = load_pretrained("blood8").file
+    source = load_pretrained("blood8").file.with_suffix(".keras")
     for name, change in (
         ("lambda.keras", lambda text: text.replace('"GlobalAveragePooling2D"', '"Lambda"')),
         ("module.keras", lambda text: text.replace('"keras.layers"', '"os"')),
@@ -268,37 +296,104 @@ def test_kinds_outside_the_classes_are_evaluated_apart(cells, tmp_path):
     assert len(pd.read_csv(tmp_path / "page/predictions.csv")) == 8
 
 
-def test_a_laboratory_adapts_the_model_to_its_own_cells_and_classes(tmp_path):
-    rng, kinds = np.random.default_rng(0), {"BNE": "neutrophil", "LY": "lymphocyte", "EO": "our own kind"}
-    drawn = {kind.prefix: kind for kind in synthetic.CELL_KINDS}
+def write_laboratory(folder: Path, prefixes: dict[str, str], count: int) -> Path:
+    "Draw a small laboratory, class by class, from four slides."
+    rng, drawn = np.random.default_rng(0), {kind.prefix: kind for kind in synthetic.CELL_KINDS}
     slides = [synthetic.draw_slide(rng) for _ in range(4)]
-    for prefix, label in kinds.items():
-        (tmp_path / "slides" / label).mkdir(parents=True)
-        for number in range(24):
+    for prefix, label in prefixes.items():
+        (folder / label).mkdir(parents=True)
+        for number in range(count):
             pixels = synthetic.draw_image(drawn[prefix], slides[number % 4], rng, 160)
-            Image.fromarray(pixels).save(tmp_path / f"slides/{label}/{number:02}.png")
-    found = call_bloodcell("preset", "--start", "blood8", "--data", tmp_path / "slides", "--out", tmp_path / "own")
-    assert found.returncode == 0, found.stderr
-    test = pd.read_csv(tmp_path / "own/predictions.csv").query("split == 'test'")
-    assert (test.filter(like="p_").idxmax(axis=1).str[2:] == test["label"]).mean() > 0.8
-    fresh = [synthetic.draw_image(drawn["EO"], slides[0], rng, 160) for _ in range(5)]
-    own, shipped = load_pretrained(tmp_path / "own/model.keras"), load_pretrained("blood8")
-    assert (classify_cells(own, fresh)["class"] == "our own kind").mean() > 0.5
-    before, after = (one.inner.layers[0].get_weights() for one in (shipped, own))
-    assert all((a == b).all() for a, b in zip(before, after, strict=True)), "the convolutions are those of the shipped preset"
+            Image.fromarray(pixels).save(folder / label / f"slide{number % 4}_{number:02}.png")
+    return folder
 
 
-@pytest.mark.parametrize(("start", "kinds", "told"), [("blood9", 2, "blood8"), ("blood8", 1, "two or more")])
-def test_adaptation_without_a_model_or_classes_is_refused(start, kinds, told, cells, tmp_path):
-    for kind in range(kinds):
-        (tmp_path / f"slides/kind{kind}").mkdir(parents=True)
-        for number in range(8):
-            rng = np.random.default_rng([kind, number])
-            pixels = synthetic.draw_image(synthetic.CELL_KINDS[0], synthetic.draw_slide(rng), rng, 160)
-            Image.fromarray(pixels).save(tmp_path / f"slides/kind{kind}/{number}.png")
-    found = call_bloodcell("preset", "--start", start, "--data", tmp_path / "slides", "--out", tmp_path / "own")
+def test_a_laboratory_adapts_the_model_to_its_own_cells(tmp_path):
+    slides = write_laboratory(tmp_path / "slides", {"BNE": "neutrophil", "LY": "Lymphocytes", "EO": "eos"}, 24)
+    found = call_bloodcell("adapt", "blood8", slides, "--out", tmp_path / "own")
+    assert found.returncode == 0 and "labels: Lymphocytes is lymphocyte" in found.stdout, found.stderr
+    record = json.loads((tmp_path / "own/record.json").read_text())
+    assert record["after"]["accuracy"] > max(0.8, record["before"]["accuracy"])
+    own, shipped = load_pretrained(tmp_path / "own/model.onnx"), load_pretrained("blood8")
+    pictures = sorted(slides.rglob("*.png"))
+    squares = np.stack([pad_to_square(read_cell_image(path)) for path in pictures])
+    one, other = own.answer(squares), shipped.answer(squares)
+    assert np.array_equal(one["features"], other["features"]), "the convolutions are those of the shipped model"
+    assert own.facts["base"] == shipped.facts["identity"] != own.facts["identity"]
+    again = call_bloodcell("adapt", "blood8", slides, "--out", tmp_path / "again")
+    assert again.returncode == 0 and (tmp_path / "again/model.onnx").read_bytes() == own.file.read_bytes()
+    further = call_bloodcell("adapt", own.file, slides, "--out", tmp_path / "further")
+    assert further.returncode == 1 and "learned from 72 of these cells" in further.stderr and not (tmp_path / "further").exists()
+
+
+def test_rare_and_few_labels_are_accepted_with_a_warning(tmp_path):
+    slides = write_laboratory(tmp_path / "slides", {"BNE": "neutrophil", "LY": "lymphocyte"}, 6)
+    (rare := slides / "basophil").mkdir()
+    shutil.copy(next((slides / "neutrophil").iterdir()), rare / "one.png")
+    found = call_bloodcell("adapt", "blood8", slides, "--out", tmp_path / "own")
+    assert found.returncode != 0 and "the same picture has two labels" in found.stderr and not (tmp_path / "own").exists()
+    drawn = synthetic.draw_image(synthetic.CELL_KINDS[0], synthetic.draw_slide(np.random.default_rng(9)), np.random.default_rng(9), 160)
+    Image.fromarray(drawn).save(rare / "one.png")
+    (slides / "neutrophil/torn.png").write_bytes(b"no picture")
+    found = call_bloodcell("adapt", "blood8", slides, "--out", tmp_path / "own")
+    assert found.returncode == 0 and "basophil (1)" in found.stdout, found.stderr
+
+
+WRONG_LABELS = {  # classes and cells of each: what is said
+    ("blood9", "neutrophil", "lymphocyte"): "blood8",
+    ("blood8", "neutrophil"): "two or more",
+    ("blood8", "kind1", "kind2"): "--map kind1=<class>",
+}
+
+
+@pytest.mark.parametrize(("given", "told"), WRONG_LABELS.items())
+def test_adaptation_without_a_model_or_classes_is_refused(given, told, tmp_path):
+    model, *labels = given
+    slides = write_laboratory(tmp_path / "slides", dict(zip(("BNE", "LY"), labels, strict=False)), 8)
+    found = call_bloodcell("adapt", model, slides, "--out", tmp_path / "own")
     assert found.returncode == 1 and told in found.stderr and "Traceback" not in found.stderr
-    assert not (tmp_path / "own/model.keras").exists()
+    assert not (tmp_path / "own").exists()
+
+
+def test_suggested_cells_lie_in_one_offline_page(tmp_path):
+    slides = write_laboratory(tmp_path / "slides", {"BNE": "neutrophil", "LY": "lymphocyte", "EO": "eosinophil"}, 8)
+    (slides / "neutrophil/slide0_torn.png").write_bytes(b"no picture")
+    found = call_bloodcell("suggest", "blood8", slides, "--n", 10, "--group-from", r"(slide\d)", "--out", tmp_path / "chosen")
+    assert found.returncode == 1 and "torn.png" in found.stderr and "10 cells of 4 groups" in found.stdout, found.stderr
+    page, chosen = (tmp_path / "chosen/label.html").read_text(), pd.read_csv(tmp_path / "chosen/suggested.csv")
+    assert page.count("data:image/jpeg;base64,") == len(chosen) == 10 and "http" not in page.replace("http-equiv", "")
+    assert set(chosen["group"]) == {f"slide{number}" for number in range(4)}
+    rows = chosen.assign(label=[Path(path).parent.name for path in chosen["path"]])[["path", "label", "group"]]
+    rows.to_csv(tmp_path / "labels.csv", index=False)
+    found = call_bloodcell("adapt", "blood8", tmp_path / "labels.csv", "--out", tmp_path / "own")
+    assert found.returncode == 0, found.stderr
+
+
+def test_the_model_commands_need_no_training_framework(tmp_path):
+    for name in ("keras", "tensorflow", "tf2onnx", "snakemake", "papermill"):
+        (tmp_path / f"blocked/{name}.py").parent.mkdir(exist_ok=True)
+        (tmp_path / f"blocked/{name}.py").write_text(f"raise ImportError('{name} is not installed')\n")
+    slides = write_laboratory(tmp_path / "slides", {"BNE": "neutrophil", "LY": "lymphocyte"}, 8)
+    for arguments in (
+        ("predict", slides, "--explain", tmp_path / "why"),
+        ("evaluate", "blood8", slides, "--out", tmp_path / "page"),
+        ("suggest", "blood8", slides, "--n", 5, "--out", tmp_path / "chosen"),
+        ("adapt", "blood8", slides, "--out", tmp_path / "own"),
+        ("--version",),
+    ):
+        found = run_bloodcell(*arguments, PYTHONPATH=tmp_path / "blocked")
+        assert found.returncode == 0, found.stderr
+    refused = run_bloodcell("export", "blood8", "--to", "litert", "--out", tmp_path / "a.tflite", PYTHONPATH=tmp_path / "blocked")
+    assert refused.returncode == 1 and "pip install 'bloodcell[study]'" in refused.stderr and "Traceback" not in refused.stderr
+
+
+def test_a_fhir_report_is_valid(cells, tmp_path):
+    reports = pytest.importorskip("fhir.resources.R4B.diagnosticreport", reason="fhir.resources is not installed")
+    found = call_bloodcell("predict", cells, "--report", "differential", "--fhir", "--out", tmp_path / "count")
+    assert found.returncode == 0, found.stderr
+    (file,) = (tmp_path / "count").glob("*.fhir.json")
+    report = reports.DiagnosticReport.model_validate_json(file.read_text())
+    assert report.status == "preliminary" and len(report.contained) == len(report.result) >= 5
 
 
 def test_the_released_model_classifies_real_cells(real_data, tmp_path):
@@ -316,7 +411,6 @@ def test_the_int8_model_agrees_on_real_cells(real_data, tmp_path):
     root = real_data / "samples/pbc-original/PBC_dataset_normal_DIB"
     if not root.is_dir():
         pytest.skip("needs real images: no samples/pbc-original in BLOODCELL_DATA")
-    pytest.importorskip("tf2onnx")
     found = run_bloodcell("export", "blood8", "--to", "onnx-int8", "--out", tmp_path / "small.onnx", "--cells", f"{root}/*/[!.]*.jpg")
     assert found.returncode == 0, found.stderr  # it fails where more than one cell in 200 gets another class
     cells = sorted(str(path) for path in root.glob("*/[!.]*.jpg"))[:40]

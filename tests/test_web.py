@@ -1,12 +1,14 @@
 """The page in a browser predicts as Python does and contacts only its own server. Skipped where there is no Chromium or no npm."""
 
 import http.server
+import io
 import json
 import re
 import threading
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 from browser import needs_browser
 from conftest import run_bloodcell
@@ -15,6 +17,7 @@ from PIL import Image
 from bloodcell.data import synthetic
 from bloodcell.data.nucleus import INPUT_SIDE
 from bloodcell.pretrained.model import classify_cells, load_pretrained
+from bloodcell.pretrained.suggest import write_suggestion
 
 pytestmark = needs_browser
 
@@ -85,3 +88,28 @@ def test_the_content_security_policy_allows_only_its_own_server(page):
     for path in page.glob("*.js"):
         if not path.name.startswith("ort"):
             assert not re.search(r"https?://", path.read_text()), path.name
+
+
+def test_cells_are_labelled_by_key_and_taken_back(tmp_path, tab):
+    rng = np.random.default_rng(5)
+    for number in range(6):
+        kind = synthetic.CELL_KINDS[number % len(synthetic.CELL_KINDS)]
+        Image.fromarray(synthetic.draw_image(kind, synthetic.draw_slide(rng), rng, INPUT_SIDE)).save(tmp_path / f"slide, {number}.png")
+    picked, _ = write_suggestion(load_pretrained("blood8"), sorted(map(str, tmp_path.glob("*.png"))), 4, tmp_path / "chosen", r"(\d)\.png")
+    with http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "chosen"))
+    ) as serving:
+        threading.Thread(target=serving.serve_forever, daemon=True).start()
+        opened = tab(f"http://127.0.0.1:{serving.server_port}/label.html")
+        opened.wait("document.getElementById('keys').children.length === 9")
+        for key in ("1", "2", "x", "0", "Backspace", "8"):
+            opened.value(f"dispatchEvent(new KeyboardEvent('keydown', {{ key: '{key}' }}))")
+        assert opened.value("document.getElementById('progress').textContent") == "Cell 4 of 4"
+        rows = pd.read_csv(io.StringIO(opened.value("table()")), dtype=str)
+        assert rows["label"].tolist() == ["basophil", "eosinophil", "platelet"]
+        assert rows["path"].tolist() == picked["path"].tolist()[:3] and rows["group"].tolist() == picked["group"].tolist()[:3]
+        opened.value("document.getElementById('keys').children[8].click()")
+        assert opened.value("document.getElementById('cell').hidden") and "save them" in opened.value(
+            "document.getElementById('progress').textContent"
+        )
+        serving.shutdown()

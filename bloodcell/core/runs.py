@@ -102,11 +102,15 @@ def redirect_stderr(file: str | Path) -> Iterator[None]:
 
 
 def load_keras() -> ModuleType:
-    "The module `keras`, without what the libraries of its backend say when they are loaded, in a process that keeps its memory."
+    """The module `keras`, without what the libraries of its backend say when they are loaded, in a process that keeps its memory. Raises
+    `BloodcellError` where it is not installed."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     retain_freed_memory()
-    with redirect_stderr(os.devnull):
-        import keras
+    try:
+        with redirect_stderr(os.devnull):
+            import keras
+    except ImportError as error:
+        raise BloodcellError(f"Keras is needed to train and to convert networks ({error}): pip install 'bloodcell[study]'") from error
     return keras
 
 

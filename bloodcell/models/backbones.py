@@ -18,7 +18,6 @@ import keras
 import numpy as np
 from keras import layers
 
-from .augment import MixStyle
 from ..core.config import BloodcellError, cache_root, rng_for
 from ..core.runs import code_version
 from ..data.pixels import RowView, RowStore
@@ -71,7 +70,6 @@ def _lite_block(maps, name: str, kernel: int, stride: int, expansion: int, chann
 def build_efficientnet_lite(
     name: str,  # a key of `LITE_SIZES`
     input_shape: tuple[int, int, int],
-    mix_style: float = 0.0,  # share of the images whose style is mixed after each of the first three stages, in training
 ) -> keras.Model:
     "EfficientNet-Lite without its top: images (n, size, size, 3) of -1 to 1 to maps (n, size / 32, size / 32, 1280)."
     width, depth = LITE_SIZES[name]
@@ -84,8 +82,6 @@ def build_efficientnet_lite(
         for block in range(int(np.ceil(depth * blocks)) if inside else blocks):
             maps = _lite_block(maps, f"blocks_{number}", kernel, 1 if block else stride, expansion, channels)
             number += 1
-        if mix_style and place < 3:
-            maps = MixStyle(mix_style, seed=place, name=f"mix_style_{place}")(maps)
     maps = layers.BatchNormalization(epsilon=1e-3, name="bn1")(layers.Conv2D(1280, 1, use_bias=False, name="conv_head")(maps))
     return keras.Model(images, layers.ReLU(6.0)(maps), name=name)
 
@@ -113,7 +109,7 @@ def _build(backbone: Backbone, weights: str | None, options: dict) -> keras.Mode
     if backbone.name in LITE_SIZES:
         if weights:
             raise NoWeights(f"Keras does not offer them; `bloodcell fetch efficientnet-lite{backbone.name[-1]}` does")
-        return build_efficientnet_lite(backbone.name, options["input_shape"], options.get("mix_style", 0.0))
+        return build_efficientnet_lite(backbone.name, options["input_shape"])
     try:
         return getattr(keras.applications, backbone.name)(weights=weights, **options)
     except ValueError as error:

@@ -19,7 +19,7 @@ from keras import layers
 
 from ..core.config import BloodcellError
 from .weights import get_backbone
-from .backbones import LITE_SIZES, Preprocess, load_backbone, unfreeze_last_block
+from .backbones import Preprocess, load_backbone, unfreeze_last_block
 
 # %% ../../nbs/models/03_networks.ipynb #cell5
 def layers_table(model: keras.Model) -> pd.DataFrame:
@@ -174,16 +174,11 @@ def fine_tuned(
     seed: int = 0,  # of random weights
     freeze_normalisation: bool = True,  # batch normalisation keeps the statistics it came with
     dropout: float = 0.2,
-    mix_style: float = 0.0,  # share of the training images that get another's style, in an EfficientNet-Lite
 ) -> tuple[keras.Sequential, str]:
     """A backbone with averaged maps and one dense layer, and where its weights came from.
 
-    Input: images (n, size, size, 3), 0-255. Output: class probabilities (n, classes). Raises `NoWeights`, and
-    `BloodcellError` where another backbone is to mix styles."""
-    if mix_style and backbone not in LITE_SIZES:
-        raise BloodcellError(f"{backbone} cannot mix styles: choose one of {', '.join(LITE_SIZES)}, or a mix_style of 0")
-    options = {"mix_style": mix_style} if mix_style else {}
-    network, source = load_backbone(backbone, size, weights, seed, **options)
+    Input: images (n, size, size, 3), 0-255. Output: class probabilities (n, classes). Raises `NoWeights`."""
+    network, source = load_backbone(backbone, size, weights, seed)
     for layer in network.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.trainable = not freeze_normalisation

@@ -445,11 +445,14 @@ PRETRAINED = replace(
     method="pretrained",
     network=Network("fine_tuned", "EfficientNetLite0"),
     input=Input(128, "nucleus", crop_factor=2.0),
+    augmentation=replace(CROSS_LAB.augmentation, file=dict(smallest=0.4, sharpness=1.0, quality=40)),
     schedule=Schedule(epochs=(20,), learning_rate=3e-4, averaging=0.995),
-    sampling=Sampling(images_per_epoch=8000, capped=True),
+    sampling=Sampling(images_per_epoch=8000, capped=True, exclude_doubtful=True),
+    inference=Inference(),
     paper=PaperInfo(
-        readings="As `cross_lab`, with a smaller backbone, squares of two nucleus diameters, 128 px and 8,000 images an epoch. The output "
-        "layer is fitted again on training cells as they are, and the temperature on validation cells."
+        readings="As `cross_lab`, with a smaller backbone, squares of two nucleus diameters, 128 px and 8,000 images an epoch, which are also "
+        "stored at random resolutions and JPEG qualities. The output layer is fitted again on training cells as they are, and the "
+        "temperature on validation cells."
     ),
 )
 

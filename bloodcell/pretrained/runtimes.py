@@ -90,7 +90,7 @@ def load_predictor(
     try:
         return EXPORT_LOADERS[file.suffix](file)
     except ImportError as error:
-        raise BloodcellError(f"{error.name} is missing: pip install 'bloodcell[export]'") from error
+        raise BloodcellError(f"{error.name} is missing: pip install 'bloodcell[study]'") from error
     except Exception as error:  # each runtime has its own kinds
         raise BloodcellError(
             f"{file} is damaged, or `bloodcell export` did not write it "
@@ -101,7 +101,7 @@ def load_predictor(
 def predict_batches(
     answer: Predictor,
     rows: Any,  # uint8 or float, (n, INPUT_SIDE, INPUT_SIDE, 3), 0-255; an array or `bloodcell.data.pixels.RowView`
-    batch: int = 2,  # images at a time: their eight orientations fit into a processor's cache
+    batch: int = 16,  # images at a time: their maps fit into a processor's cache
 ) -> dict[str, np.ndarray]:
     "Return the outputs for many images, computed some at a time: n rows each."
     parts = [answer(rows[np.arange(start, min(start + batch, len(rows)))]) for start in range(0, len(rows), batch)]

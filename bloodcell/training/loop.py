@@ -28,7 +28,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from ..models.augment import CameraJitter, RandomAffine, StainJitter
+from ..models.augment import CameraJitter, FileJitter, RandomAffine, StainJitter
 from ..core.config import BloodcellError, atomic_write, lookup, rng_for, seed_for
 from ..data.nucleus import orient_crops
 from ..data.pixels import RowView
@@ -67,7 +67,7 @@ class Batches(keras.utils.PyDataset):
     def __init__(
         self,
         source,  # anything that gives inputs for an array of row numbers: `bloodcell.data.pixels.RowView`, a NumPy array
-        codes: np.ndarray,  # class numbers of all rows of the source: int, (n,)
+        codes: np.ndarray,  # of all rows of the source: class numbers, int (n,), or target probabilities, float (n, classes)
         rows: np.ndarray,  # the row numbers to use: int, (m,)
         batch_size: int,
         seed: int | None = None,  # of the order; `None` keeps the order of `rows`
@@ -246,6 +246,7 @@ def build_augmentation(recipe: Recipe) -> list[Callable]:
         (RandomAffine, recipe.augmentation.affine),
         (StainJitter, recipe.augmentation.stain),
         (CameraJitter, recipe.augmentation.camera),
+        (FileJitter, recipe.augmentation.file),
     )
     return [change(**arguments) for change, arguments in wanted if arguments]
 
@@ -352,7 +353,7 @@ def fit_network(
     network: keras.Model,  # with class probabilities as its output; ends with its best weights
     recipe: Recipe,  # its augmentation, optimiser, loss, batches and epochs
     source: RowView | np.ndarray,  # the inputs of all images
-    codes: np.ndarray,  # class number of each image: int, (n,)
+    codes: np.ndarray,  # of each image: the class number, int (n,), or target probabilities, float (n, classes), as the loss takes them
     train: np.ndarray,  # row numbers
     validation: np.ndarray,  # row numbers
     seed: int,  # of the order of the images, dropout and augmentation

@@ -34,6 +34,7 @@ class Augmentation:
     affine: Mapping[str, Any] = field(default_factory=dict)  # arguments of `RandomAffine`
     stain: Mapping[str, Any] = field(default_factory=dict)  # arguments of `StainJitter`
     camera: Mapping[str, Any] = field(default_factory=dict)  # arguments of `CameraJitter`
+    file: Mapping[str, Any] = field(default_factory=dict)  # arguments of `FileJitter`
 
 # %% ../../nbs/training/00_recipes.ipynb #caf5117c
 @dataclass(frozen=True)
