@@ -106,7 +106,7 @@ def test_snakemake_plans_one_batch_here_and_one_job_per_experiment_on_a_cluster(
     assert done.returncode == 0, done.stderr
     counts = dict(re.findall(r"^(\w+)\s+(\d+)$", done.stdout + log, re.M))
     batches = json.loads((tmp_path / "run/plan.json").read_text())["batches"]
-    assert counts["batch"] == str(len(batches)) and counts["chapter"] == "15"
+    assert counts["batch"] == str(len(batches)) and counts["chapter"] == "16"
     assert all(len(batch["experiments"]) == 1 for batch in batches.values()) == cluster == (len(batches) > 1)
 
 
