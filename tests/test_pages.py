@@ -12,7 +12,7 @@ from conftest import REPOSITORY
 from bloodcell.reporting import report
 
 AXE = "axe-core@4.14.1"
-PAGES = ("index", "docs/findings", "study/04_sravani_cnn", "study/14_laboratories", "api", "docs/guide", "figures", "results/CARD")
+PAGES = ("index", "docs/findings", "study/04_sravani_cnn", "study/14_laboratories", "api", "docs/guide", "figures", "blood8")
 CHECK = """window.found = null;
 document.querySelectorAll("details").forEach((one) => { one.open = true; });
 axe.run(document, {resultTypes: ["violations"]}).then((all) => { window.found = JSON.stringify(all.violations

@@ -10,13 +10,14 @@ import nbformat
 import pandas as pd
 
 from bloodcell.core.config import home
+from bloodcell.pretrained.model import PRETRAINED_FOLDER
 from bloodcell.reporting.archive import results_root
 
 HERE, NOTEBOOKS = Path(__file__).parent, home() / "nbs"
 PACKAGES = ("core", "data", "models", "training", "evaluation", "plots", "papers", "pretrained", "reporting")
 CONTENTS = {
     "The study": ["study/*"],
-    "Results": ["docs/findings", "docs/appendix_papers", "docs/appendix_laboratories", "figures", "results/CARD"],
+    "Results": ["docs/findings", "docs/appendix_papers", "docs/appendix_laboratories", "figures", "blood8"],
     "How to": ["docs/guide", "contributing", "changelog"],
     **{f"bloodcell.{name}": [f"{name}/*"] for name in PACKAGES},
     "Reference": ["cli", "api"],
@@ -86,6 +87,8 @@ def collect(source: Path) -> None:
         nbformat.write(notebook, place)
     tables = shutil.ignore_patterns("*.csv*", "*.json", "*.html", "experiments", "tables")
     shutil.copytree(results_root(), source / "results", ignore=tables)
+    card = (PRETRAINED_FOLDER / "blood8.md").read_text(encoding="utf-8")
+    (source / "blood8.md").write_text(card.split("---\n", 2)[2], encoding="utf-8")  # without its front matter
     for name in ("CONTRIBUTING", "CHANGELOG"):
         shutil.copy(home() / f"{name}.md", source / f"{name.lower()}.md")
     (source / "api.md").write_text(api(source))
